@@ -1,0 +1,112 @@
+"""One frozen configuration of a training run: every knob, typed, explained, and checked on creation."""
+
+import dataclasses
+import json
+from typing import Any, Literal, get_args
+
+Activation = Literal["topk", "relu_topk", "batch_topk", "relu", "identity"]
+Mode = Literal["both", "temporal", "instantaneous"]
+Innovation = Literal["squared", "laplace"]
+Acyclicity = Literal["logdet", "dagma", "notears", "triangular"]
+Dtype = Literal["float32", "bfloat16"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run: the message names the field, its value and the mend."""
+
+
+def knob(default: Any, help: str, *, may_change: bool = False) -> Any:
+    """A field of `Config`: its default, its one-line explanation with the unit, and whether a resumed run may change it."""
+    return dataclasses.field(default=default, metadata={"help": help, "may_change": may_change})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every knob of a training run. Raises `ConfigError` on creation where the values cannot work together."""
+
+    # Dictionary
+    latents: int = knob(768, "concepts in the dictionary (k)")
+    activation: Activation = knob("topk", "which latents stay: topk keeps the largest |z| with their sign")
+    topk: int = knob(32, "latents kept a token, for the topk activations")
+    bias: bool = knob(True, "encoder and decoder biases")
+    # Process
+    mode: Mode = knob("both", "effects learned: delayed (temporal), within the token (instantaneous), or both")
+    lags: int = knob(3, "tokens back that a delayed effect may reach (l)")
+    intercept: bool = knob(True, "a constant in each concept's prediction")
+    # Objective
+    innovation: Innovation = knob("squared", "loss of an innovation: eps^2 (squared) or |eps| (laplace)")
+    innovation_weight: float = knob(0.3, "weight of the innovation term, relative to reconstruction")
+    sparsity_weight: float = knob(1e-3, "weight of the L1 norm of B and M, a proximal step of the optimiser")
+    acyclicity: Acyclicity = knob("logdet", "what keeps M acyclic: a penalty, or a strictly triangular mask")
+    acyclicity_weight: float = knob(1e-2, "weight of the acyclicity penalty")
+    revival_weight: float = knob(1 / 32, "weight of the auxiliary loss that revives dead latents")
+    dead_after: int = knob(100_000, "tokens without firing after which a latent counts as dead")
+    # Optimiser
+    learning_rate: float = knob(1e-3, "peak learning rate of Adam")
+    warmup: float = knob(0.05, "share of the steps in which the learning rate rises linearly")
+    decay: float = knob(0.2, "share of the steps, the last, in which it falls linearly to zero")
+    weight_decay: float = knob(0.0, "decoupled weight decay of the dictionary")
+    clip: float = knob(1.0, "global norm at which gradients are clipped")
+    # Run
+    steps: int = knob(1000, "optimiser steps")
+    batch: int = knob(32, "contexts a step, over all processes")
+    seed: int = knob(0, "seed of the initialisation and of the order of the data")
+    dtype: Dtype = knob("float32", "precision of the matrix products; parameters stay float32")
+    heldout: float = knob(0.1, "share of the documents never trained on, kept for the figures")
+    model_shards: int = knob(1, "devices over which dictionary, B and M are split; the rest split the batch", may_change=True)
+    log_every: int = knob(20, "steps between two lines of metrics.jsonl", may_change=True)
+    evaluate_every: int = knob(200, "steps between two evaluations on held-out documents", may_change=True)
+    evaluate_batches: int = knob(4, "held-out batches an evaluation reads", may_change=True)
+    checkpoint_every: int = knob(200, "steps between two checkpoints", may_change=True)
+    keep: int = knob(3, "latest checkpoints kept, beside the best one", may_change=True)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, choices = getattr(self, field.name), get_args(field.type)
+            if choices and value not in choices:
+                raise ConfigError(f"{field.name}={value!r} is unknown; choose one of {', '.join(choices)}")
+        at_least_one = ("latents", "topk", "steps", "batch", "log_every", "evaluate_every", "evaluate_batches")
+        for name in (*at_least_one, "checkpoint_every", "keep", "model_shards", "dead_after"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("innovation_weight", "sparsity_weight", "acyclicity_weight", "revival_weight", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
+        for name in ("learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must be positive")
+        if self.mode != "instantaneous" and self.lags < 1:
+            raise ConfigError(f"lags={self.lags} must be at least 1; for a model without delays set mode=instantaneous")
+        if self.activation.endswith("topk") and self.topk > self.latents:
+            raise ConfigError(f"topk={self.topk} is more than latents={self.latents}; lower topk or add latents")
+        if self.warmup < 0 or self.decay < 0 or self.warmup + self.decay > 1:
+            raise ConfigError(f"warmup={self.warmup} and decay={self.decay} are shares of the steps: from 0, at most 1 together")
+        if not 0 < self.heldout < 1:
+            raise ConfigError(f"heldout={self.heldout} must lie between 0 and 1: the figures need documents never trained on")
+        if self.latents % self.model_shards:
+            raise ConfigError(f"latents={self.latents} cannot be split evenly over model_shards={self.model_shards} devices")
+
+    @property
+    def delays(self) -> int:
+        """Lags that B really has: none where the mode is instantaneous."""
+        return 0 if self.mode == "instantaneous" else self.lags
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Reads what `to_json` wrote. Raises `ConfigError` naming a field that does not exist."""
+        values = json.loads(text)
+        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ConfigError(f"no such field: {', '.join(sorted(unknown))}; known fields are in tcr_jax/config.py")
+        return cls(**values)
+
+    def differences(self, other: "Config") -> list[str]:
+        """The fields in which a resumed run must not differ from `other` but does, as `name: other's -> ours`."""
+        return [
+            f"{field.name}: {getattr(other, field.name)!r} -> {getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if not field.metadata["may_change"] and getattr(self, field.name) != getattr(other, field.name)
+        ]

@@ -1,0 +1,118 @@
+"""The parameters: their shapes and, beside each, how it is split over a device mesh."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.sharding import PartitionSpec as P
+
+from tcr_jax.config import Activation, Config
+from tcr_jax.typing import Array
+
+
+@struct.dataclass
+class Dictionary:
+    """z = activation(W_enc (x - mean) / scale + b_enc),   x^ = mean + scale (W_dec^T z + b_dec).
+
+    `x` is a raw activation: the normalisation travels with the dictionary. Rows of `decoder_kd` have unit norm, so
+    that one unit of a concept moves x by `scale` in a direction of its own.
+    """
+
+    encoder_kd: Array
+    decoder_kd: Array
+    encoder_bias_k: Array | None
+    decoder_bias_d: Array | None
+    mean_d: Array  # constant: mean of the raw activations
+    scale: Array  # constant: root mean square of (x - mean) over channels
+    threshold: Array  # constant in a saved model: the cut of `batch_topk` outside training
+    activation: Activation = struct.field(pytree_node=False, default="topk")
+    topk: int = struct.field(pytree_node=False, default=32)
+
+
+@struct.dataclass
+class Process:
+    """z_t = sum_l B_l z_{t-l} + M z_t + intercept + eps_t   (Song et al. 2025, eq. 2; matrices are [target, source]).
+
+    A part that the mode leaves out is None.
+    """
+
+    b_lkk: Array | None
+    m_kk: Array | None
+    intercept_k: Array | None
+
+
+@struct.dataclass
+class Params:
+    """Everything a saved model needs: it works on raw activations."""
+
+    dictionary: Dictionary
+    process: Process
+
+
+class Leaf(NamedTuple):
+    """A parameter before it has values."""
+
+    shape: tuple[int, ...]
+    spec: P
+    trained: bool = True
+
+
+def layout(config: Config, width: int) -> Params:
+    """Shape and PartitionSpec of every parameter, as a `Params` of `Leaf`.
+
+    The mesh axis `model` splits the latents: the dictionary by rows, B and M by their targets, so that one gathered
+    copy of z serves all lags and a prediction comes out split like the dictionary's rows.
+    """
+    k, d, lags = config.latents, width, config.delays
+    return Params(
+        dictionary=Dictionary(
+            encoder_kd=Leaf((k, d), P("model", None)),
+            decoder_kd=Leaf((k, d), P("model", None)),
+            encoder_bias_k=Leaf((k,), P("model")) if config.bias else None,
+            decoder_bias_d=Leaf((d,), P()) if config.bias else None,
+            mean_d=Leaf((d,), P(), trained=False),
+            scale=Leaf((), P(), trained=False),
+            threshold=Leaf((), P(), trained=False),
+            activation=config.activation,
+            topk=config.topk,
+        ),
+        process=Process(
+            b_lkk=Leaf((lags, k, k), P(None, "model", None)) if lags else None,
+            m_kk=Leaf((k, k), P("model", None)) if config.mode != "temporal" else None,
+            intercept_k=Leaf((k,), P("model")) if config.intercept else None,
+        ),
+    )
+
+
+def map_layout(function: Callable[[Leaf], Any], leaves: Params) -> Params:
+    """`jax.tree.map` over a `Params` of `Leaf`, each leaf taken whole."""
+    return jax.tree.map(function, leaves, is_leaf=lambda node: isinstance(node, Leaf))
+
+
+def param_specs(config: Config, width: int) -> Params:
+    """The `PartitionSpec` of every parameter, in the shape of `Params`."""
+    return map_layout(lambda leaf: leaf.spec, layout(config, width))
+
+
+def init_params(config: Config, width: int, mean_d: Array, scale: Array, key: jax.Array) -> Params:
+    """Random unit decoder directions, an encoder that starts as their transpose, and no relations (B = M = 0).
+
+    Args:
+      config: sizes, activation and mode.
+      width: d, channels of an activation.
+      mean_d: mean raw activation of the store, kept with the parameters.
+      scale: root mean square of `x - mean` over channels, kept with the parameters.
+      key: random key of the directions.
+    """
+    params: Params = map_layout(lambda leaf: jnp.zeros(leaf.shape), layout(config, width))
+    direction_kd = jax.random.normal(key, (config.latents, width))
+    direction_kd /= jnp.linalg.norm(direction_kd, axis=-1, keepdims=True)
+    dictionary = params.dictionary.replace(
+        encoder_kd=direction_kd,
+        decoder_kd=direction_kd,
+        mean_d=jnp.asarray(mean_d, jnp.float32),
+        scale=jnp.asarray(scale, jnp.float32),
+    )
+    return params.replace(dictionary=dictionary)
