@@ -16,7 +16,7 @@ class ConfigError(ValueError):
 
 
 def knob(default: Any, help: str, *, may_change: bool = False) -> Any:
-    """A field of `Config`: its default, its one-line explanation with the unit, and whether a resumed run may change it."""
+    """A field of `Config`: its default, its explanation with the unit, and whether a resumed run may change it."""
     return dataclasses.field(default=default, metadata={"help": help, "may_change": may_change})
 
 
@@ -48,12 +48,13 @@ class Config:
     weight_decay: float = knob(0.0, "decoupled weight decay of the dictionary")
     clip: float = knob(1.0, "global norm at which gradients are clipped")
     # Run
+    store: str = knob("", "directory of the activation store", may_change=True)
     steps: int = knob(1000, "optimiser steps")
     batch: int = knob(32, "contexts a step, over all processes")
     seed: int = knob(0, "seed of the initialisation and of the order of the data")
     dtype: Dtype = knob("float32", "precision of the matrix products; parameters stay float32")
     heldout: float = knob(0.1, "share of the documents never trained on, kept for the figures")
-    model_shards: int = knob(1, "devices over which dictionary, B and M are split; the rest split the batch", may_change=True)
+    model_shards: int = knob(1, "devices that share one copy of dictionary, B and M", may_change=True)
     log_every: int = knob(20, "steps between two lines of metrics.jsonl", may_change=True)
     evaluate_every: int = knob(200, "steps between two evaluations on held-out documents", may_change=True)
     evaluate_batches: int = knob(4, "held-out batches an evaluation reads", may_change=True)
@@ -80,11 +81,11 @@ class Config:
         if self.activation.endswith("topk") and self.topk > self.latents:
             raise ConfigError(f"topk={self.topk} is more than latents={self.latents}; lower topk or add latents")
         if self.warmup < 0 or self.decay < 0 or self.warmup + self.decay > 1:
-            raise ConfigError(f"warmup={self.warmup} and decay={self.decay} are shares of the steps: from 0, at most 1 together")
+            raise ConfigError(f"warmup={self.warmup}, decay={self.decay}: shares of the steps, from 0, at most 1 together")
         if not 0 < self.heldout < 1:
-            raise ConfigError(f"heldout={self.heldout} must lie between 0 and 1: the figures need documents never trained on")
+            raise ConfigError(f"heldout={self.heldout}: figures need held-out documents; set a share between 0 and 1")
         if self.latents % self.model_shards:
-            raise ConfigError(f"latents={self.latents} cannot be split evenly over model_shards={self.model_shards} devices")
+            raise ConfigError(f"latents={self.latents} does not divide evenly over model_shards={self.model_shards}")
 
     @property
     def delays(self) -> int:
