@@ -1,0 +1,19 @@
+"""Activations on disk: written once, shard by shard; read at random, in a shuffled order that can be resumed."""
+
+from tcr_jax.store.description import Description, Shard, Source
+from tcr_jax.store.files import StoreError
+from tcr_jax.store.records import Context
+from tcr_jax.store.shards import finished_shards, write_shard
+from tcr_jax.store.writer import begin, finish
+
+__all__ = [
+    "Context",
+    "Description",
+    "Shard",
+    "Source",
+    "StoreError",
+    "begin",
+    "finish",
+    "finished_shards",
+    "write_shard",
+]

@@ -1,0 +1,101 @@
+"""What a store says about itself: where its activations come from, what it holds, and whether it is complete."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from tcr_jax.store.files import FORMAT, StoreError
+
+DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype("float16"), "float32": np.dtype("float32")}
+"""Types that a store may hold activations in."""
+
+DESCRIPTION = "store.json"
+PIECES = "pieces.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is known of a store before its first shard is written. Every shard carries it, and all must agree.
+
+    Raises `StoreError` on creation where a value is impossible.
+    """
+
+    model: str  # name or path of the language model
+    revision: str = ""  # version of it
+    layer: int  # number of the block after which activations were read
+    hook: str = ""  # where in the block, in words
+    width: int  # d, channels of an activation
+    context: int  # t, positions of a context
+    dtype: str  # bfloat16, float16 or float32
+    special_tokens: str = ""  # policy, in words
+    kept_policy: str = ""  # which positions were dropped, in words
+    text: str = ""  # where the text came from, best with a digest: a store is continued only with the same text
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise StoreError(f"dtype={self.dtype!r} cannot be stored; choose one of {', '.join(DTYPES)}")
+        for name in ("width", "context"):
+            if getattr(self, name) < 1:
+                raise StoreError(f"{name}={getattr(self, name)} must be at least 1")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], path: Path) -> "Source":
+        """The `source` in the JSON object of `path`. Raises `StoreError` naming `path` where there is none."""
+        try:
+            return cls(**values["source"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{path}: `source` is damaged ({error}); restore the file") from error
+
+    def differences(self, other: "Source") -> list[str]:
+        """Fields in which `other` differs, as `name: ours -> theirs`."""
+        return [
+            f"{name}: {value!r} -> {getattr(other, name)!r}"
+            for name, value in dataclasses.asdict(self).items()
+            if value != getattr(other, name)
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Summary of one finished shard."""
+
+    file: str
+    records: int  # contexts
+    kept: int  # tokens kept
+    size: int  # bytes
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Description:
+    """A complete store. Statistics are over kept tokens, in float64."""
+
+    source: Source
+    shards: tuple[Shard, ...]
+    tokens: int  # kept
+    positions: int  # kept or not
+    documents: int  # with a kept token
+    mean_d: np.ndarray  # per channel
+    std_d: np.ndarray  # per channel
+    scale: float  # root mean square of x - mean over channels
+
+    def to_json(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self) | {"mean_d": self.mean_d.tolist(), "std_d": self.std_d.tolist()}
+        return {"format": FORMAT, "complete": True, **values}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], path: Path) -> "Description":
+        """Reads what `to_json` wrote. Raises `StoreError` naming `path` and the field that is missing or unknown."""
+        fields = {name: value for name, value in values.items() if name not in ("format", "complete")}
+        try:
+            fields["source"] = Source.from_json(values, path)
+            fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
+            for name in ("mean_d", "std_d"):
+                fields[name] = np.array(fields[name], np.float64)
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{path}: not the description of a store ({error}); restore the file") from error

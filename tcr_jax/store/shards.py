@@ -1,0 +1,101 @@
+"""One shard: an ArrayRecord file of contexts, and beside it, once the file is in place, a sidecar that sums it up."""
+
+import contextlib
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from tcr_jax.store import records
+from tcr_jax.store.description import Shard, Source
+from tcr_jax.store.files import FORMAT, PARTIAL, StoreError, publish, sha256, write_json
+
+OPTIONS = "group_size:1,uncompressed"  # one context a read: groups and compression cost random access its speed
+
+
+def shard_path(directory: Path | str, index: int) -> Path:
+    """File of a shard; its sidecar has the suffix `.json` instead."""
+    return Path(directory) / f"shard-{index:05d}.array_record"
+
+
+def finished_shards(directory: Path | str) -> set[int]:
+    """Numbers of the shards that are whole: file and sidecar are both in place."""
+    names = {path.name for path in Path(directory).glob("shard-*")}
+    found = (re.fullmatch(r"shard-(\d{5,})\.json", name) for name in names)
+    numbers = {int(match[1]) for match in found if match}
+    return {index for index in numbers if shard_path(directory, index).name in names}
+
+
+def write_shard(directory: Path | str, source: Source, index: int, contexts: Iterable[records.Context]) -> Shard:
+    """Writes one shard and its sidecar, atomically, replacing what was there. Aim at 64 MB or more a shard.
+
+    Raises:
+      StoreError: a context does not fit the source, or holds NaN or Inf (named by shard, context, position and
+        document); there are no contexts; or the disk did not take the shard. Finished shards stay as they are.
+    """
+    path = shard_path(directory, index)
+    sidecar, partial = path.with_suffix(".json"), path.with_suffix(PARTIAL)
+    with _on_disk(path):
+        sidecar.unlink(missing_ok=True)
+    try:
+        statistics = _write_records(partial, path, source, contexts)
+        with _on_disk(path):
+            size, checksum = partial.stat().st_size, sha256(partial)
+            publish(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    kept = sum(statistics["rows"]["kept"])
+    shard = Shard(file=path.name, records=statistics.pop("records"), kept=kept, size=size, sha256=checksum)
+    values = {"shard": dataclasses.asdict(shard), "source": dataclasses.asdict(source), **statistics}
+    with _on_disk(sidecar):
+        write_json(sidecar, {"format": FORMAT, **values})
+    return shard
+
+
+def _write_records(partial: Path, path: Path, source: Source, contexts: Iterable[records.Context]) -> dict[str, Any]:
+    """Writes `partial` and returns what the sidecar of `path` says of it.
+
+    `rows` is a table of how many tokens each record keeps of each document: it tells which records a split needs
+    without reading them.
+    """
+    sum_d, square_d = np.zeros(source.width), np.zeros(source.width)
+    count = largest_token = 0
+    rows: dict[str, list[int]] = {"record": [], "document": [], "kept": []}
+    with _on_disk(path):
+        writer = ArrayRecordWriter(str(partial), OPTIONS)
+    try:
+        for count, context in enumerate(contexts, start=1):
+            try:
+                records.check(context, source)
+            except StoreError as error:
+                raise StoreError(f"{path}: context {count - 1}: {error}") from error
+            with _on_disk(path):
+                writer.write(records.encode(context))
+            x_td = context.activations_td[context.kept_t].astype(np.float64)
+            sum_d += x_td.sum(axis=0)
+            square_d += np.square(x_td).sum(axis=0)
+            largest_token = max(largest_token, int(context.token_t.max()))
+            for document, kept in Counter(context.document_t[context.kept_t].tolist()).items():
+                for column, value in zip(rows.values(), (count - 1, document, kept), strict=True):
+                    column.append(value)
+    finally:
+        with _on_disk(path):
+            writer.close()
+    if not count:
+        raise StoreError(f"{path}: no contexts; plan shards that each hold at least one")
+    moments = {"sum_d": sum_d.tolist(), "square_d": square_d.tolist()}
+    return {"records": count, "largest_token": largest_token, "rows": rows, **moments}
+
+
+@contextlib.contextmanager
+def _on_disk(path: Path) -> Iterator[None]:
+    """Turns what the disk, or ArrayRecord on its behalf, refuses into a `StoreError` naming `path`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"{path}: not written ({error}); make room and run again: finished shards are kept") from error

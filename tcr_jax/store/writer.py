@@ -1,0 +1,105 @@
+"""Writes a store shard by shard. What a killed writer leaves says that it is incomplete, and can be continued.
+
+    begin(directory, source, pieces)                        # store.json: complete = false
+    for index in set(range(shards)) - finished_shards(directory):
+        write_shard(directory, source, index, contexts)      # any process, any order
+    finish(directory, source, shards)                        # store.json: complete = true
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcr_jax.store.description import DESCRIPTION, PIECES, Description, Shard, Source
+from tcr_jax.store.files import FORMAT, StoreError, read_json, write_json
+from tcr_jax.store.shards import finished_shards, shard_path
+
+
+def begin(directory: Path | str, source: Source, pieces: Sequence[str], shards: int | None = None) -> None:
+    """Creates a store that says it is incomplete, or opens one again to continue it.
+
+    Args:
+      directory: created where missing.
+      source: what the activations are.
+      pieces: printable text of every token id.
+      shards: how many there will be, where known: lets an incomplete store name those it lacks.
+
+    Raises:
+      StoreError: the store that is there was begun with another source, pieces or number of shards.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / DESCRIPTION
+    if not path.exists():
+        write_json(directory / PIECES, {"format": FORMAT, "pieces": list(pieces)})
+        stub = {"complete": False, "source": dataclasses.asdict(source), "planned_shards": shards}
+        write_json(path, {"format": FORMAT, **stub})
+        return
+    begun = read_json(path)
+    differences = Source.from_json(begun, path).differences(source)
+    if read_json(directory / PIECES).get("pieces") != list(pieces):
+        differences.append("pieces: other texts for the token ids")
+    planned = len(begun["shards"]) if begun["complete"] else begun["planned_shards"]
+    if planned is not None and shards is not None and planned != shards:
+        differences.append(f"shards: {planned} -> {shards}")
+    if differences:
+        raise StoreError(
+            f"{path}: begun with other settings ({'; '.join(differences)}); "
+            "continue with the same ones, or write to another directory"
+        )
+
+
+def finish(directory: Path | str, source: Source, shards: int) -> Description:
+    """Declares the store complete, once shards 0 to `shards - 1` are there. Doing so again changes nothing.
+
+    Raises:
+      StoreError: a shard is missing, or beyond the plan, or of another source; a token id has no piece; or no token
+        was kept.
+    """
+    directory = Path(directory)
+    finished, planned = finished_shards(directory), set(range(shards))
+    if missing := sorted(planned - finished):
+        raise StoreError(f"{directory}: shards {missing} of {shards} are missing; write them, then finish")
+    if surplus := sorted(finished - planned):
+        raise StoreError(f"{directory}: shards {surplus} are beyond the {shards} planned; remove them, then finish")
+    sidecars = [_sidecar(directory, source, index) for index in range(shards)]
+    pieces = read_json(directory / PIECES)["pieces"]
+    largest = max((sidecar["largest_token"] for sidecar in sidecars), default=0)
+    if largest >= len(pieces):
+        raise StoreError(f"{directory / PIECES}: {len(pieces)} pieces, none for token id {largest}; give one an id")
+    description = _describe(source, sidecars)
+    if not description.scale > 0:
+        raise StoreError(
+            f"{directory}: {description.tokens} tokens kept, and nothing varies among them; "
+            f"check the activations, or drop fewer positions (dropped now: {source.kept_policy or 'not said'})"
+        )
+    write_json(directory / DESCRIPTION, description.to_json())
+    return description
+
+
+def _sidecar(directory: Path, source: Source, index: int) -> dict[str, Any]:
+    path = shard_path(directory, index).with_suffix(".json")
+    sidecar = read_json(path)
+    if differences := source.differences(Source.from_json(sidecar, path)):
+        raise StoreError(f"{path}: of another source ({'; '.join(differences)}); remove it and run again")
+    return sidecar
+
+
+def _describe(source: Source, sidecars: Sequence[dict[str, Any]]) -> Description:
+    tokens = sum(sidecar["shard"]["kept"] for sidecar in sidecars)
+    mean_d = sum(np.array(sidecar["sum_d"]) for sidecar in sidecars) / max(tokens, 1)
+    square_d = sum(np.array(sidecar["square_d"]) for sidecar in sidecars) / max(tokens, 1)
+    variance_d = np.maximum(square_d - mean_d**2, 0)
+    return Description(
+        source=source,
+        shards=tuple(Shard(**sidecar["shard"]) for sidecar in sidecars),
+        tokens=tokens,
+        positions=sum(sidecar["shard"]["records"] for sidecar in sidecars) * source.context,
+        documents=len({document for sidecar in sidecars for document in sidecar["rows"]["document"]}),
+        mean_d=mean_d,
+        std_d=np.sqrt(variance_d),
+        scale=float(np.sqrt(variance_d.mean())),
+    )
