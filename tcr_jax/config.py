@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 Activation = Literal["topk", "relu_topk", "batch_topk", "relu", "identity"]
 Mode = Literal["both", "temporal", "instantaneous"]
+Sparsity = Literal["standardised", "raw"]
 Innovation = Literal["squared", "laplace"]
 Acyclicity = Literal["logdet", "dagma", "notears", "triangular"]
 Dtype = Literal["float32", "bfloat16"]
@@ -36,7 +37,8 @@ class Config:
     # Objective
     innovation: Innovation = knob("squared", "loss of an innovation: eps^2 (squared) or |eps| (laplace)")
     innovation_weight: float = knob(0.3, "weight of the innovation term, relative to reconstruction")
-    sparsity_weight: float = knob(1e-3, "weight of the L1 norm of B and M, a proximal step of the optimiser")
+    sparsity_weight: float = knob(1e-2, "weight of the L1 norm of B and M, a proximal step of the optimiser")
+    sparsity: Sparsity = knob("standardised", "unit of an edge in the L1 norm: both concepts' rms, or raw")
     acyclicity: Acyclicity = knob("logdet", "what keeps M acyclic: a penalty, or a strictly triangular mask")
     acyclicity_weight: float = knob(1e-2, "weight of the acyclicity penalty")
     revival_weight: float = knob(1 / 32, "weight of the auxiliary loss that revives dead latents")
@@ -81,7 +83,7 @@ class Config:
         if self.activation.endswith("topk") and self.topk > self.latents:
             raise ConfigError(f"topk={self.topk} is more than latents={self.latents}; lower topk or add latents")
         if self.warmup < 0 or self.decay < 0 or self.warmup + self.decay > 1:
-            raise ConfigError(f"warmup={self.warmup}, decay={self.decay}: shares of the steps, from 0, at most 1 together")
+            raise ConfigError(f"warmup={self.warmup}, decay={self.decay}: shares of the steps, at most 1 together")
         if not 0 < self.heldout < 1:
             raise ConfigError(f"heldout={self.heldout}: figures need held-out documents; set a share between 0 and 1")
         if self.latents % self.model_shards:

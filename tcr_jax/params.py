@@ -12,8 +12,7 @@ from tcr_jax.config import Activation, Config
 from tcr_jax.typing import Array
 
 
-@struct.dataclass
-class Dictionary:
+class Dictionary(struct.PyTreeNode):
     """z = activation(W_enc (x - mean) / scale + b_enc),   x^ = mean + scale (W_dec^T z + b_dec).
 
     `x` is a raw activation: the normalisation travels with the dictionary. Rows of `decoder_kd` have unit norm, so
@@ -24,15 +23,14 @@ class Dictionary:
     decoder_kd: Array
     encoder_bias_k: Array | None
     decoder_bias_d: Array | None
-    mean_d: Array  # constant: mean of the raw activations
-    scale: Array  # constant: root mean square of (x - mean) over channels
-    threshold: Array  # constant in a saved model: the cut of `batch_topk` outside training
+    mean_d: Array  # not trained: mean of the raw activations
+    scale: Array  # not trained: root mean square of (x - mean) over channels
+    threshold: Array  # not trained: running mean of the cut of `batch_topk`
     activation: Activation = struct.field(pytree_node=False, default="topk")
     topk: int = struct.field(pytree_node=False, default=32)
 
 
-@struct.dataclass
-class Process:
+class Process(struct.PyTreeNode):
     """z_t = sum_l B_l z_{t-l} + M z_t + intercept + eps_t   (Song et al. 2025, eq. 2; matrices are [target, source]).
 
     A part that the mode leaves out is None.
@@ -43,8 +41,7 @@ class Process:
     intercept_k: Array | None
 
 
-@struct.dataclass
-class Params:
+class Params(struct.PyTreeNode):
     """Everything a saved model needs: it works on raw activations."""
 
     dictionary: Dictionary
@@ -56,7 +53,11 @@ class Leaf(NamedTuple):
 
     shape: tuple[int, ...]
     spec: P
-    trained: bool = True
+
+
+def _leaf(shape: tuple[int, ...], spec: P) -> Any:
+    """A `Leaf` that stands where `Params` will hold an array."""
+    return Leaf(shape, spec)
 
 
 def layout(config: Config, width: int) -> Params:
@@ -68,20 +69,20 @@ def layout(config: Config, width: int) -> Params:
     k, d, lags = config.latents, width, config.delays
     return Params(
         dictionary=Dictionary(
-            encoder_kd=Leaf((k, d), P("model", None)),
-            decoder_kd=Leaf((k, d), P("model", None)),
-            encoder_bias_k=Leaf((k,), P("model")) if config.bias else None,
-            decoder_bias_d=Leaf((d,), P()) if config.bias else None,
-            mean_d=Leaf((d,), P(), trained=False),
-            scale=Leaf((), P(), trained=False),
-            threshold=Leaf((), P(), trained=False),
+            encoder_kd=_leaf((k, d), P("model", None)),
+            decoder_kd=_leaf((k, d), P("model", None)),
+            encoder_bias_k=_leaf((k,), P("model")) if config.bias else None,
+            decoder_bias_d=_leaf((d,), P()) if config.bias else None,
+            mean_d=_leaf((d,), P()),
+            scale=_leaf((), P()),
+            threshold=_leaf((), P()),
             activation=config.activation,
             topk=config.topk,
         ),
         process=Process(
-            b_lkk=Leaf((lags, k, k), P(None, "model", None)) if lags else None,
-            m_kk=Leaf((k, k), P("model", None)) if config.mode != "temporal" else None,
-            intercept_k=Leaf((k,), P("model")) if config.intercept else None,
+            b_lkk=_leaf((lags, k, k), P(None, "model", None)) if lags else None,
+            m_kk=_leaf((k, k), P("model", None)) if config.mode != "temporal" else None,
+            intercept_k=_leaf((k,), P("model")) if config.intercept else None,
         ),
     )
 
@@ -110,7 +111,7 @@ def init_params(config: Config, width: int, mean_d: Array, scale: Array, key: ja
     direction_kd = jax.random.normal(key, (config.latents, width))
     direction_kd /= jnp.linalg.norm(direction_kd, axis=-1, keepdims=True)
     dictionary = params.dictionary.replace(
-        encoder_kd=direction_kd,
+        encoder_kd=jnp.copy(direction_kd),
         decoder_kd=direction_kd,
         mean_d=jnp.asarray(mean_d, jnp.float32),
         scale=jnp.asarray(scale, jnp.float32),

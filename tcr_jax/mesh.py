@@ -1,0 +1,55 @@
+"""The device mesh, and how host arrays become global ones."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from tcr_jax.config import Config, ConfigError
+
+
+def make_mesh(config: Config) -> Mesh:
+    """All devices of all processes as (data, model): `model_shards` devices hold one copy of the parameters.
+
+    Raises:
+      ConfigError: the devices cannot be arranged so, or the batch does not divide over them.
+    """
+    devices = jax.device_count()
+    data, rest = divmod(devices, config.model_shards)
+    if data == 0:
+        raise ConfigError(f"model_shards={config.model_shards} is more than the {devices} devices there are")
+    if rest:
+        raise ConfigError(f"model_shards={config.model_shards} does not divide the {devices} devices")
+    if config.batch % data:
+        raise ConfigError(
+            f"batch={config.batch} does not divide over {data} data shards ({devices} devices / "
+            f"model_shards={config.model_shards}); use a multiple of {data}"
+        )
+    return jax.make_mesh((data, config.model_shards), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def batch_rows(mesh: Mesh) -> tuple[int, int]:
+    """(index, count): this process feeds rows index, index + count, ... of every batch.
+
+    Processes whose devices only split the parameters further share the same rows.
+    """
+    rows_of_process: dict[int, list[int]] = {}
+    for row, devices in enumerate(mesh.devices):
+        for device in devices:
+            rows_of_process.setdefault(device.process_index, []).append(row)
+    groups = sorted({tuple(sorted(set(rows))) for rows in rows_of_process.values()})
+    mine = tuple(sorted(set(rows_of_process[jax.process_index()])))
+    return groups.index(mine), len(groups)
+
+
+def to_global(mesh: Mesh, batch: Any) -> Any:
+    """A tree of process-local host arrays [rows, ...] as global arrays, their first axis split over `data`."""
+    sharding = NamedSharding(mesh, P("data"))
+    count = batch_rows(mesh)[1]
+
+    def assemble(rows: np.ndarray) -> jax.Array:
+        return jax.make_array_from_process_local_data(sharding, rows, (rows.shape[0] * count, *rows.shape[1:]))
+
+    return jax.tree.map(assemble, batch)

@@ -1,0 +1,107 @@
+"""Adam with a proximal step: exact zeros in B and M; unit decoder rows and M's allowed entries after every update."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tcr_jax.acyclicity import allowed
+from tcr_jax.config import Config
+from tcr_jax.params import Dictionary, Params, Process
+from tcr_jax.typing import Array
+
+
+def learning_rate(config: Config) -> optax.Schedule:
+    """Linear warm-up, plateau, linear decay to zero."""
+    rise, fall = round(config.warmup * config.steps), round(config.decay * config.steps)
+    peak = config.learning_rate
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(peak / (rise + 1), peak, max(rise, 1)),
+            optax.constant_schedule(peak),
+            optax.linear_schedule(peak, 0.0, max(fall, 1)),
+        ],
+        [rise, config.steps - fall],
+    )
+
+
+def proximal_adam(
+    schedule: optax.Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-15
+) -> optax.GradientTransformationExtraArgs:
+    """Minimises f(p) + sum_ij price_ij |p_ij| with entries that become exactly zero.
+
+        p <- soft(p - s m, s price),   s = lr / (sqrt(v) + eps),   soft(a, c) = sign(a) max(|a| - c, 0)
+
+    with Adam's bias-corrected moments m and v of f's gradient. The threshold is scaled by the same preconditioner s as
+    the step: with a plain `lr * price` almost nothing becomes zero. The price is given to `update` as `price_kk`,
+    broadcast over leading axes. `eps` is tiny because the gradients of rarely used pairs are, too.
+    Source: Melchior et al. 2019 (arXiv 1910.10094), algorithm 1 with a diagonal metric.
+    """
+
+    def init(params: Any) -> optax.ScaleByAdamState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return optax.ScaleByAdamState(count=jnp.zeros((), jnp.int32), mu=zeros, nu=jax.tree.map(jnp.copy, zeros))
+
+    def update(
+        grads: Any, state: optax.ScaleByAdamState, params: Any = None, *, price_kk: Array, **_: Any
+    ) -> tuple[Any, optax.ScaleByAdamState]:
+        count = state.count + 1
+        mu = optax.tree.update_moment(grads, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
+        rate = schedule(state.count)
+
+        def move(p: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
+            scale = rate / (jnp.sqrt(v / (1 - b2**count)) + eps)
+            target = p - scale * m / (1 - b1**count)
+            return jnp.sign(target) * jnp.maximum(jnp.abs(target) - scale * price_kk, 0) - p
+
+        return jax.tree.map(move, params, mu, nu), optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def constrain(config: Config) -> optax.GradientTransformation:
+    """Bends an update so that it ends on unit decoder rows and on the entries that M may have."""
+
+    def update(updates: Params, state: optax.EmptyState, params: Params | None = None) -> tuple[Params, Any]:
+        assert params is not None, "constrain needs the parameters"
+        decoder_kd = params.dictionary.decoder_kd
+        moved_kd = decoder_kd + updates.dictionary.decoder_kd
+        moved_kd /= jnp.linalg.norm(moved_kd, axis=-1, keepdims=True)
+        dictionary = updates.dictionary.replace(decoder_kd=moved_kd - decoder_kd)
+        process = updates.process
+        if process.m_kk is not None:
+            mask_kk = allowed(config.latents, triangular=config.acyclicity == "triangular")
+            process = process.replace(m_kk=jnp.where(mask_kk, process.m_kk, 0))
+        return updates.replace(dictionary=dictionary, process=process), state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
+    """Clipping, then Adam for the dictionary, proximal Adam for B and M, nothing for the constants, then `constrain`.
+
+    `update` wants the price of an edge, `sparsity_weight * edge_weight(...)`, as `price_kk`.
+    """
+    schedule = learning_rate(config)
+    rules = {
+        "adam": optax.adamw(schedule, weight_decay=config.weight_decay),
+        "proximal": proximal_adam(schedule),
+        "constant": optax.set_to_zero(),
+    }
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip), optax.partition(rules, _rule_of_each), constrain(config)
+    )
+
+
+def _rule_of_each(params: Params) -> Params:
+    """The name of the rule that updates each parameter, in the shape of `Params`."""
+
+    def where_present(process: Process, name: str, rule: str) -> Any:
+        return None if getattr(process, name) is None else rule
+
+    rules: Params = jax.tree.map(lambda _: "adam", params)
+    dictionary: Dictionary = rules.dictionary.replace(mean_d="constant", scale="constant", threshold="constant")
+    matrices = {name: where_present(params.process, name, "proximal") for name in ("b_lkk", "m_kk")}
+    return rules.replace(dictionary=dictionary, process=rules.process.replace(**matrices))

@@ -1,0 +1,170 @@
+"""The training state and the one jitted step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from tcr_jax.config import Config
+from tcr_jax.objective import Forward, edge_weight, objective
+from tcr_jax.optimizer import make_optimizer
+from tcr_jax.params import Params, init_params, param_specs
+from tcr_jax.typing import Array
+
+MEMORY = 0.99
+"""Share of a running mean that a step keeps: the means reach back about 100 steps."""
+
+
+class LatentStatistics(struct.PyTreeNode):
+    """What the next step must know of the latents' past."""
+
+    idle_k: jax.Array  # tokens since it last fired
+    power_k: jax.Array  # running mean of z^2
+    seen: jax.Array  # weight in `power_k` so far, to remove its bias towards zero
+
+
+class TrainState(struct.PyTreeNode):
+    """All that a run is: restoring it continues the run bit by bit."""
+
+    step: jax.Array
+    params: Params
+    opt_state: optax.OptState
+    latents: LatentStatistics
+    key: jax.Array
+
+
+Metrics = dict[str, jax.Array]
+
+
+def init_state(config: Config, width: int, mean_d: Array, scale: Array) -> TrainState:
+    """The state before the first step; see `init_params` for the arguments."""
+    key, init_key = jax.random.split(jax.random.key(config.seed))
+    params = init_params(config, width, mean_d, scale, init_key)
+    zeros_k = jnp.zeros(config.latents)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=make_optimizer(config).init(params),
+        latents=LatentStatistics(idle_k=zeros_k, power_k=zeros_k, seen=jnp.zeros(())),
+        key=key,
+    )
+
+
+def state_shardings(config: Config, width: int, mesh: Mesh) -> Any:
+    """A `TrainState` of `NamedSharding`: moments as their parameters, latent statistics as their latents."""
+    abstract = jax.eval_shape(lambda: init_state(config, width, jnp.zeros(width), jnp.ones(())))
+    latent_specs = jax.tree.map(lambda leaf: P("model") if leaf.ndim else P(), abstract.latents)
+    specs = latent_specs, param_specs(config, width)
+    by_name = {jax.tree_util.keystr(path[1:]): spec for path, spec in jax.tree.leaves_with_path(specs)}
+
+    def sharding(path: Any, _: Any) -> NamedSharding:
+        """A moment's path ends with the name of its parameter."""
+        name = jax.tree_util.keystr(path)
+        return NamedSharding(mesh, next((by_name[end] for end in by_name if name.endswith(end)), P()))
+
+    return jax.tree.map_with_path(sharding, abstract)
+
+
+def train_step(state: TrainState, x_btd: Array, document_bt: Array, config: Config) -> tuple[TrainState, Metrics]:
+    """One step of the optimiser on one batch. Pure; `make_train_step` jits and shards it.
+
+    Args:
+      state: the state before.
+      x_btd: raw activations.
+      document_bt: document of each position, negative where dropped.
+      config: static.
+
+    Returns:
+      The state after, and the metrics of this batch (before the update): every loss term, `fvu`, `l0`, `dead`,
+      `r2_past_present`, and the norm of the gradient.
+    """
+    key, draw_key = jax.random.split(state.key)
+    rms_k = jnp.sqrt(state.latents.power_k / jnp.maximum(state.latents.seen, 1e-9))
+    gradient = jax.value_and_grad(objective, has_aux=True)
+    (smooth, (terms, out)), grads = gradient(
+        state.params, x_btd, document_bt, config, rms_k, state.latents.idle_k, draw_key
+    )
+    price_kk = config.sparsity_weight * edge_weight(
+        rms_k if config.sparsity == "standardised" else None, *state.params.dictionary.encoder_kd.shape
+    )
+    updates, opt_state = make_optimizer(config).update(grads, state.opt_state, state.params, price_kk=price_kk)
+    params = _with_threshold(optax.apply_updates(state.params, updates), state, out)
+    latents = _observe(state.latents, out)
+    metrics = {
+        "loss": smooth + config.sparsity_weight * terms.sparsity,
+        **terms._asdict(),
+        **describe(out),
+        "dead": (latents.idle_k >= config.dead_after).mean(),
+        "gradient_norm": optax.tree.norm(grads),
+    }
+    return TrainState(state.step + 1, params, opt_state, latents, key), metrics
+
+
+def make_train_step(
+    config: Config, width: int, mesh: Mesh
+) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
+    """`train_step` jitted for a mesh: state donated and sharded, batch split over `data`, metrics on every device."""
+    shardings = state_shardings(config, width, mesh)
+    rows, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+    return jax.jit(
+        lambda state, x_btd, document_bt: train_step(state, x_btd, document_bt, config),
+        in_shardings=(shardings, rows, rows),
+        out_shardings=(shardings, everywhere),
+        donate_argnums=0,
+    )
+
+
+def make_init_state(config: Config, width: int, mesh: Mesh) -> Callable[[Array, Array], TrainState]:
+    """`init_state` jitted for a mesh, so that no device ever holds the whole state: call with (mean_d, scale)."""
+    return jax.jit(
+        lambda mean_d, scale: init_state(config, width, mean_d, scale),
+        out_shardings=state_shardings(config, width, mesh),
+    )
+
+
+def describe(out: Forward) -> Metrics:
+    """Reconstruction and prediction of a batch, as shares.
+
+    `fvu`: squared error over squared deviation from the batch's mean activation. `l0`: latents that fire a token.
+    `r2_past_present`: 1 - sum of eps^2 over the squared deviation of z from its mean, on scored tokens.
+    """
+    kept, scored = out.kept_bt[..., None], out.scored_bt[..., None]
+    error = jnp.where(kept, jnp.square(out.x_btd - out.reconstruction_btd), 0).sum()
+    return {
+        "fvu": error / jnp.maximum(_deviation(out.x_btd, kept), 1e-9),
+        "l0": jnp.where(kept, out.z_btk != 0, False).sum() / jnp.maximum(kept.sum(), 1),
+        "r2_past_present": 1
+        - jnp.where(scored, jnp.square(out.eps_btk), 0).sum() / jnp.maximum(_deviation(out.z_btk, scored), 1e-9),
+    }
+
+
+def _deviation(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Sum of squared deviations from the mean of each channel, over the positions of the mask."""
+    mean = jnp.where(mask, values, 0).sum(axis=(0, 1)) / jnp.maximum(mask.sum(), 1)
+    return jnp.where(mask, jnp.square(values - mean), 0).sum()
+
+
+def _observe(latents: LatentStatistics, out: Forward) -> LatentStatistics:
+    """Statistics after one more batch."""
+    tokens = out.kept_bt.sum()
+    fired_k = (out.z_btk != 0).any(axis=(0, 1))
+    power_k = jnp.square(out.z_btk).sum(axis=(0, 1)) / jnp.maximum(tokens, 1)
+    return LatentStatistics(
+        idle_k=jnp.where(fired_k, 0, latents.idle_k + tokens),
+        power_k=MEMORY * latents.power_k + (1 - MEMORY) * power_k,
+        seen=MEMORY * latents.seen + (1 - MEMORY),
+    )
+
+
+def _with_threshold(params: Params, state: TrainState, out: Forward) -> Params:
+    """Follows the batches' thresholds of `batch_topk`, for use outside training."""
+    if params.dictionary.activation != "batch_topk":
+        return params
+    memory = jnp.where(state.step == 0, 0, MEMORY)
+    threshold = memory * state.params.dictionary.threshold + (1 - memory) * out.threshold
+    return params.replace(dictionary=params.dictionary.replace(threshold=threshold))
