@@ -1,0 +1,130 @@
+"""Reads a complete store: checked when opened, then one context at a time from the disk, in any order."""
+
+import operator
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader
+
+from tcr_jax.store.description import DESCRIPTION, PIECES, Description, Shard, Source
+from tcr_jax.store.files import StoreError, read_json, sha256
+from tcr_jax.store.records import Context, decode
+from tcr_jax.store.shards import finished_shards, shard_path
+from tcr_jax.store.split import Split, in_split
+
+
+class Store:
+    """The contexts of a complete store, as a sequence. It can be pickled and read from many threads.
+
+    Attributes:
+      description: what the store says about itself.
+      pieces: printable text of every token id.
+    """
+
+    def __init__(self, description: Description, pieces: list[str], rows: dict[str, np.ndarray], records: Any):
+        self.description = description
+        self.pieces = pieces
+        self._rows = rows
+        self._records = records
+
+    @classmethod
+    def open(cls, directory: Path | str, verify: bool | tuple[int, int] = True) -> "Store":
+        """Opens a store and checks it. Presence, size, count and kind of all shards are checked always.
+
+        Args:
+          directory: of a complete store.
+          verify: read every shard once to compare its checksum; as `(index, count)`, this process's share of them.
+
+        Raises:
+          StoreError: the store is missing, incomplete or of another version; a shard is missing, cut short or changed;
+            or shards and description disagree. Names the file and the mend.
+        """
+        directory = Path(directory)
+        description = _read_description(directory)
+        pieces = read_json(directory / PIECES)["pieces"]
+        sidecars = [_read_sidecar(directory, description, index) for index in range(len(description.shards))]
+        index, count = verify if isinstance(verify, tuple) else (0, 1)
+        for number, shard in enumerate(description.shards):
+            _check_shard(directory / shard.file, shard, description.source, bool(verify) and number % count == index)
+        files = [f"{directory / shard.file}[0:{shard.records}]" for shard in description.shards]
+        return cls(description, pieces, _join_rows(sidecars), grain.sources.ArrayRecordDataSource(files))
+
+    def __len__(self) -> int:
+        """Contexts in the store."""
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Context:
+        """Context number `index`, from 0, as read-only views of the bytes read."""
+        index = operator.index(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"context {index} of a store of {len(self)}")
+        return decode(self._records[index], self.description.source)
+
+    def contexts(self, split: Split, heldout: float) -> np.ndarray:
+        """Numbers, ascending, of the contexts that keep a token of `split`, a share `heldout` of documents held out."""
+        return np.unique(self._rows["record"][in_split(self._rows["document"], split, heldout)])
+
+    def tokens(self, split: Split, heldout: float) -> int:
+        """Tokens kept in `split`."""
+        return int(self._rows["kept"][in_split(self._rows["document"], split, heldout)].sum())
+
+
+def _read_description(directory: Path) -> Description:
+    if not directory.is_dir():
+        raise StoreError(f"{directory}: no such directory; write a store there by an extraction or an import")
+    path, finished = directory / DESCRIPTION, sorted(finished_shards(directory))
+    if not path.exists() and not finished:
+        raise StoreError(f"{directory}: no store, for it holds no {DESCRIPTION}; write one by an extraction or an import")
+    values = read_json(path) if path.exists() else {"complete": False}
+    if not values.get("complete"):
+        planned = values.get("planned_shards")
+        missing = f"missing {sorted(set(range(planned)) - set(finished))}" if planned else "others are missing"
+        raise StoreError(
+            f"{directory}: the store is incomplete: shards {finished} are finished, {missing}; "
+            "run the extraction or import again with the same flags, and it continues"
+        )
+    return Description.from_json(values, path)
+
+
+def _read_sidecar(directory: Path, description: Description, index: int) -> dict[str, Any]:
+    path = shard_path(directory, index).with_suffix(".json")
+    sidecar, shard = read_json(path), description.shards[index]
+    differences = Source.from_json(sidecar, path).differences(description.source)
+    if sidecar.get("shard") != vars(shard):
+        differences.append(f"shard: {sidecar.get('shard')} -> {vars(shard)}")
+    if sum(sidecar["rows"]["kept"]) != shard.kept:
+        differences.append(f"kept tokens: {sum(sidecar['rows']['kept'])} -> {shard.kept}")
+    if differences:
+        raise StoreError(
+            f"{path}: disagrees with {DESCRIPTION} ({'; '.join(differences)}); restore the one that was changed"
+        )
+    return sidecar
+
+
+def _join_rows(sidecars: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """The tables `rows` of all shards as one, with records numbered through the store."""
+    counts = [sidecar["shard"]["records"] for sidecar in sidecars]
+    rows = {name: np.concatenate([sidecar["rows"][name] for sidecar in sidecars]) for name in sidecars[0]["rows"]}
+    first_record = np.cumsum(counts) - counts
+    return rows | {"record": rows["record"] + first_record.repeat([len(s["rows"]["record"]) for s in sidecars])}
+
+
+def _check_shard(path: Path, shard: Shard, source: Source, verify: bool) -> None:
+    remedy = "restore it, or remove it with its .json and run the extraction or import again"
+    if not path.exists():
+        raise StoreError(f"{path}: missing; {remedy}")
+    if (size := path.stat().st_size) != shard.size:
+        raise StoreError(f"{path}: {size} bytes, expected {shard.size}: cut short or overwritten; {remedy}")
+    if verify and (checksum := sha256(path)) != shard.sha256:
+        raise StoreError(f"{path}: sha256 {checksum}, expected {shard.sha256}: its bytes have changed; {remedy}")
+    reader = ArrayRecordReader(str(path))
+    try:
+        if (count := reader.num_records()) != shard.records:
+            raise StoreError(f"{path}: {count} records, expected {shard.records}; {remedy}")
+        decode(reader.read([0])[0], source)
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        reader.close()
