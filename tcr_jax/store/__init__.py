@@ -1,7 +1,9 @@
 """Activations on disk: written once, shard by shard; read at random, in a shuffled order that can be resumed."""
 
+from tcr_jax.store.arrays import open_array
 from tcr_jax.store.description import Description, Shard, Source
 from tcr_jax.store.files import StoreError
+from tcr_jax.store.importer import import_arrays
 from tcr_jax.store.pipeline import Batch, ordered_batches, training_batches
 from tcr_jax.store.reader import Store
 from tcr_jax.store.records import Context
@@ -20,7 +22,9 @@ __all__ = [
     "begin",
     "finish",
     "finished_shards",
+    "import_arrays",
     "is_heldout",
+    "open_array",
     "ordered_batches",
     "training_batches",
     "write_shard",

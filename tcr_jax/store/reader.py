@@ -76,7 +76,7 @@ def _read_description(directory: Path) -> Description:
         raise StoreError(f"{directory}: no such directory; write a store there by an extraction or an import")
     path, finished = directory / DESCRIPTION, sorted(finished_shards(directory))
     if not path.exists() and not finished:
-        raise StoreError(f"{directory}: no store, for it holds no {DESCRIPTION}; write one by an extraction or an import")
+        raise StoreError(f"{directory}: no {DESCRIPTION}, so no store; write one by an extraction or an import")
     values = read_json(path) if path.exists() else {"complete": False}
     if not values.get("complete"):
         planned = values.get("planned_shards")
@@ -94,21 +94,23 @@ def _read_sidecar(directory: Path, description: Description, index: int) -> dict
     differences = Source.from_json(sidecar, path).differences(description.source)
     if sidecar.get("shard") != vars(shard):
         differences.append(f"shard: {sidecar.get('shard')} -> {vars(shard)}")
-    if sum(sidecar["rows"]["kept"]) != shard.kept:
-        differences.append(f"kept tokens: {sum(sidecar['rows']['kept'])} -> {shard.kept}")
+    if (kept := sum(sidecar.get("rows", {}).get("kept", []))) != shard.kept:
+        differences.append(f"kept tokens in rows: {kept} -> {shard.kept}")
     if differences:
-        raise StoreError(
-            f"{path}: disagrees with {DESCRIPTION} ({'; '.join(differences)}); restore the one that was changed"
-        )
+        raise StoreError(f"{path}: disagrees with {DESCRIPTION} ({'; '.join(differences)}); restore what was changed")
     return sidecar
 
 
 def _join_rows(sidecars: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """The tables `rows` of all shards as one, with records numbered through the store."""
-    counts = [sidecar["shard"]["records"] for sidecar in sidecars]
-    rows = {name: np.concatenate([sidecar["rows"][name] for sidecar in sidecars]) for name in sidecars[0]["rows"]}
-    first_record = np.cumsum(counts) - counts
-    return rows | {"record": rows["record"] + first_record.repeat([len(s["rows"]["record"]) for s in sidecars])}
+    parts: dict[str, list[np.ndarray]] = {"record": [], "document": [], "kept": []}
+    first_record = 0
+    for sidecar in sidecars:
+        for name, column in parts.items():
+            column.append(np.array(sidecar["rows"][name], np.int64))
+        parts["record"][-1] += first_record
+        first_record += sidecar["shard"]["records"]
+    return {name: np.concatenate(column) for name, column in parts.items()}
 
 
 def _check_shard(path: Path, shard: Shard, source: Source, verify: bool) -> None:
