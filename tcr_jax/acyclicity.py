@@ -63,7 +63,7 @@ def allowed(latents: int, triangular: bool) -> jax.Array:
     return jnp.tril(ones_kk, -1) if triangular else ones_kk & ~jnp.eye(latents, dtype=bool)
 
 
-def topological_order(m_kk: Array) -> np.ndarray | None:
+def topological_order(m_kk: Array | np.ndarray) -> np.ndarray | None:
     """Concepts ordered so that every edge of M points forward (sources first); None where M has a cycle.
 
     >>> import numpy as np
@@ -83,7 +83,7 @@ def topological_order(m_kk: Array) -> np.ndarray | None:
     return np.array(order) if len(order) == len(edge_kk) else None
 
 
-def is_acyclic(m_kk: Array) -> bool:
+def is_acyclic(m_kk: Array | np.ndarray) -> bool:
     """True if and only if no chain of non-zero effects returns to its start, self-loops included. Exact, on the host.
 
     >>> import numpy as np, tcr_jax
@@ -93,7 +93,7 @@ def is_acyclic(m_kk: Array) -> bool:
     return topological_order(m_kk) is not None
 
 
-def project_to_dag(m_kk: Array) -> np.ndarray:
+def project_to_dag(m_kk: Array | np.ndarray) -> np.ndarray:
     """A DAG within M: its entries are put back from the largest |M_ij| down, each unless it closes a cycle.
 
     A DAG comes back unchanged; the result is always a DAG, and no removed edge could be put back. (Finding the acyclic
@@ -104,17 +104,17 @@ def project_to_dag(m_kk: Array) -> np.ndarray:
     >>> tcr_jax.project_to_dag(np.array([[0.0, 0.2], [0.5, 0.0]])).tolist()
     [[0.0, 0.0], [0.5, 0.0]]
     """
-    m_kk = np.array(m_kk)
-    if is_acyclic(m_kk):
-        return m_kk
-    kept_kk = np.zeros_like(m_kk)
-    reaches_kk = np.eye(len(m_kk), dtype=bool)  # [source, target]: a path, or the same concept
-    targets, sources = np.nonzero(m_kk)
-    strongest_first = np.argsort(-np.abs(m_kk[targets, sources]), kind="stable")
+    whole_kk = np.asarray(m_kk)
+    if is_acyclic(whole_kk):
+        return whole_kk
+    kept_kk = np.zeros_like(whole_kk)
+    reaches_kk = np.eye(len(whole_kk), dtype=bool)  # [source, target]: a path, or the same concept
+    targets, sources = np.nonzero(whole_kk)
+    strongest_first = np.argsort(-np.abs(whole_kk[targets, sources]), kind="stable")
     for target, source in zip(targets[strongest_first], sources[strongest_first], strict=True):
         if reaches_kk[target, source]:
             continue
-        kept_kk[target, source] = m_kk[target, source]
+        kept_kk[target, source] = whole_kk[target, source]
         if not reaches_kk[source, target]:
             ancestors = np.flatnonzero(reaches_kk[:, source])
             reaches_kk[ancestors] |= reaches_kk[target]

@@ -46,7 +46,7 @@ class Config:
     # Optimiser
     learning_rate: float = knob(1e-3, "peak learning rate of Adam")
     warmup: float = knob(0.05, "share of the steps in which the learning rate rises linearly")
-    decay: float = knob(0.2, "share of the steps, the last, in which it falls linearly to zero")
+    decay: float = knob(0.2, "share of the steps, the last, in which it falls to zero and M keeps to a DAG")
     weight_decay: float = knob(0.0, "decoupled weight decay of the dictionary")
     clip: float = knob(1.0, "global norm at which gradients are clipped")
     # Run
@@ -58,9 +58,8 @@ class Config:
     heldout: float = knob(0.1, "share of the documents never trained on, kept for the figures")
     model_shards: int = knob(1, "devices that share one copy of dictionary, B and M", may_change=True)
     log_every: int = knob(20, "steps between two lines of metrics.jsonl", may_change=True)
-    evaluate_every: int = knob(200, "steps between two evaluations on held-out documents", may_change=True)
-    evaluate_batches: int = knob(4, "held-out batches an evaluation reads", may_change=True)
-    checkpoint_every: int = knob(200, "steps between two checkpoints", may_change=True)
+    checkpoint_every: int = knob(200, "steps between two held-out evaluations, each with a checkpoint", may_change=True)
+    evaluate_batches: int = knob(8, "held-out batches an evaluation reads at most", may_change=True)
     keep: int = knob(3, "latest checkpoints kept, beside the best one", may_change=True)
 
     def __post_init__(self) -> None:
@@ -68,8 +67,8 @@ class Config:
             value, choices = getattr(self, field.name), get_args(field.type)
             if choices and value not in choices:
                 raise ConfigError(f"{field.name}={value!r} is unknown; choose one of {', '.join(choices)}")
-        at_least_one = ("latents", "topk", "steps", "batch", "log_every", "evaluate_every", "evaluate_batches")
-        for name in (*at_least_one, "checkpoint_every", "keep", "model_shards", "dead_after"):
+        at_least_one = ("latents", "topk", "steps", "batch", "log_every", "checkpoint_every", "evaluate_batches")
+        for name in (*at_least_one, "keep", "model_shards", "dead_after"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         for name in ("innovation_weight", "sparsity_weight", "acyclicity_weight", "revival_weight", "weight_decay"):
@@ -94,6 +93,11 @@ class Config:
         """Lags that B really has: none where the mode is instantaneous."""
         return 0 if self.mode == "instantaneous" else self.lags
 
+    @property
+    def dag_step(self) -> int:
+        """The step from which M is a DAG: it is projected onto one, and gains no edge from there on."""
+        return self.steps - round(self.decay * self.steps)
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
@@ -113,3 +117,33 @@ class Config:
             for field in dataclasses.fields(self)
             if not field.metadata["may_change"] and getattr(self, field.name) != getattr(other, field.name)
         ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "latents": 3072,
+        "topk": 100,
+        "bias": False,
+        "lags": 20,
+        "intercept": False,
+        "innovation": "laplace",
+        "innovation_weight": 0.1 * 768 / 3072,
+        "sparsity": "raw",
+        "sparsity_weight": 0.01 * 768 / 3072**2,
+        "acyclicity": "triangular",
+        "revival_weight": 0.0,
+        "learning_rate": 1e-2,
+        "warmup": 0.0,
+        "decay": 0.0,
+        "weight_decay": 1e-4,
+        "clip": 1e9,
+    },
+}
+"""Named starting points.
+
+`default` works on real activations. `paper` holds the published defaults (Song et al. 2025, section 5: alpha 0.1,
+beta 0.01), for comparison. The paper's terms are means over latents where ours are sums divided by the width d, hence the
+factors d / k and d / k^2, with its d = 768 and k = 3072; TopK keeps the largest |z| of the encoder's output, and decoder
+rows have unit norm, as everywhere here.
+"""

@@ -1,6 +1,6 @@
 """Adam with a proximal step: exact zeros in B and M; unit decoder rows and M's allowed entries after every update."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,15 @@ from tcr_jax.typing import Array
 
 def learning_rate(config: Config) -> optax.Schedule:
     """Linear warm-up, plateau, linear decay to zero."""
-    rise, fall = round(config.warmup * config.steps), round(config.decay * config.steps)
+    rise = round(config.warmup * config.steps)
     peak = config.learning_rate
     return optax.join_schedules(
         [
             optax.linear_schedule(peak / (rise + 1), peak, max(rise, 1)),
             optax.constant_schedule(peak),
-            optax.linear_schedule(peak, 0.0, max(fall, 1)),
+            optax.linear_schedule(peak, 0.0, max(config.steps - config.dag_step, 1)),
         ],
-        [rise, config.steps - fall],
+        [rise, config.dag_step],
     )
 
 
@@ -61,10 +61,19 @@ def proximal_adam(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def constrain(config: Config) -> optax.GradientTransformation:
-    """Bends an update so that it ends on unit decoder rows and on the entries that M may have."""
+class ConstrainState(NamedTuple):
+    """Counts the updates, to know when M must stay within its DAG."""
 
-    def update(updates: Params, state: optax.EmptyState, params: Params | None = None) -> tuple[Params, Any]:
+    updates: jax.Array
+
+
+def constrain(config: Config) -> optax.GradientTransformation:
+    """Bends an update so that it ends on unit decoder rows and on the entries that M may have.
+
+    From `config.dag_step` on, M may only have the entries that it has: a DAG stays one.
+    """
+
+    def update(updates: Params, state: ConstrainState, params: Params | None = None) -> tuple[Params, ConstrainState]:
         assert params is not None, "constrain needs the parameters"
         decoder_kd = params.dictionary.decoder_kd
         moved_kd = decoder_kd + updates.dictionary.decoder_kd
@@ -73,10 +82,11 @@ def constrain(config: Config) -> optax.GradientTransformation:
         process = updates.process
         if process.m_kk is not None:
             mask_kk = allowed(config.latents, triangular=config.acyclicity == "triangular")
+            mask_kk &= (params.process.m_kk != 0) | (state.updates < config.dag_step)
             process = process.replace(m_kk=jnp.where(mask_kk, process.m_kk, 0))
-        return updates.replace(dictionary=dictionary, process=process), state
+        return updates.replace(dictionary=dictionary, process=process), ConstrainState(state.updates + 1)
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    return optax.GradientTransformation(lambda _: ConstrainState(jnp.zeros((), jnp.int32)), update)
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from tcr_jax.config import Config
+from tcr_jax.figures import collect, figures
 from tcr_jax.objective import Forward, edge_weight, objective
 from tcr_jax.optimizer import make_optimizer
 from tcr_jax.params import Params, init_params, param_specs
@@ -95,10 +96,11 @@ def train_step(state: TrainState, x_btd: Array, document_bt: Array, config: Conf
     updates, opt_state = make_optimizer(config).update(grads, state.opt_state, state.params, price_kk=price_kk)
     params = _with_threshold(optax.apply_updates(state.params, updates), state, out)
     latents = _observe(state.latents, out)
+    seen = figures(collect(state.params, out, past=False))
     metrics = {
         "loss": smooth + config.sparsity_weight * terms.sparsity,
         **terms._asdict(),
-        **describe(out),
+        **{name: seen[name] for name in ("fvu", "l0", "r2_past_present")},
         "dead": (latents.idle_k >= config.dead_after).mean(),
         "gradient_norm": optax.tree.norm(grads),
     }
@@ -125,28 +127,6 @@ def make_init_state(config: Config, width: int, mesh: Mesh) -> Callable[[Array, 
         lambda mean_d, scale: init_state(config, width, mean_d, scale),
         out_shardings=state_shardings(config, width, mesh),
     )
-
-
-def describe(out: Forward) -> Metrics:
-    """Reconstruction and prediction of a batch, as shares.
-
-    `fvu`: squared error over squared deviation from the batch's mean activation. `l0`: latents that fire a token.
-    `r2_past_present`: 1 - sum of eps^2 over the squared deviation of z from its mean, on scored tokens.
-    """
-    kept, scored = out.kept_bt[..., None], out.scored_bt[..., None]
-    error = jnp.where(kept, jnp.square(out.x_btd - out.reconstruction_btd), 0).sum()
-    return {
-        "fvu": error / jnp.maximum(_deviation(out.x_btd, kept), 1e-9),
-        "l0": jnp.where(kept, out.z_btk != 0, False).sum() / jnp.maximum(kept.sum(), 1),
-        "r2_past_present": 1
-        - jnp.where(scored, jnp.square(out.eps_btk), 0).sum() / jnp.maximum(_deviation(out.z_btk, scored), 1e-9),
-    }
-
-
-def _deviation(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Sum of squared deviations from the mean of each channel, over the positions of the mask."""
-    mean = jnp.where(mask, values, 0).sum(axis=(0, 1)) / jnp.maximum(mask.sum(), 1)
-    return jnp.where(mask, jnp.square(values - mean), 0).sum()
 
 
 def _observe(latents: LatentStatistics, out: Forward) -> LatentStatistics:

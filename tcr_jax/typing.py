@@ -17,9 +17,9 @@ documents agree and neither was dropped.
 """
 
 import jax
-import numpy as np
 
-Array = jax.Array | np.ndarray
+Array = jax.Array
+"""What every signature takes and returns. NumPy arrays are welcome where a function takes one."""
 
 DROPPED = -1
 """The `document_t` of a position that nothing may read or predict."""

@@ -1,0 +1,27 @@
+"""Runs a launcher's `main`: flags parsed, libraries quiet, and errors that a user can mend shown without a traceback."""
+
+import sys
+from collections.abc import Callable
+
+from absl import app, logging
+
+from tcr_jax.checkpoint import CheckpointError
+from tcr_jax.config import ConfigError
+from tcr_jax.loop import TrainingDiverged
+from tcr_jax.store import StoreError
+
+MENDABLE = (StoreError, ConfigError, CheckpointError, TrainingDiverged)
+
+
+def run(main: Callable[[], None], *mendable: type[Exception]) -> None:
+    """`app.run(main)`, exiting with status 1 and the message alone on the errors in `MENDABLE` and `mendable`."""
+
+    def guarded(argv: list[str]) -> None:
+        del argv
+        try:
+            main()
+        except (*MENDABLE, *mendable) as error:
+            sys.exit(f"error: {error}")
+
+    logging.set_verbosity(logging.WARNING)  # the libraries' own diaries would drown ours
+    app.run(guarded)

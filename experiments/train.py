@@ -1,0 +1,85 @@
+"""Trains the temporal-instantaneous model on an activation store.
+
+    python -m experiments.train --store=DIR --workdir=DIR [--preset=default|paper] [--config=FILE] [any field of Config]
+
+The workdir holds `config.json`, `metrics.jsonl` and `checkpoints/`. Stopped in any way and started again with the same
+flags, a run continues where it was and ends with the same parameters, bit by bit.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import flags
+
+from experiments import config_flags, launch, processes
+from tcr_jax.loop import train
+from tcr_jax.mesh import make_mesh
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, made if missing.", required=True)
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Also write the metrics for TensorBoard (needs tensorboardX).")
+_PROFILE_FROM = flags.DEFINE_integer("profile_from", None, "First step of a profile, written to WORKDIR/profile.")
+_PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 5, "Steps that the profile covers.")
+_CACHE = flags.DEFINE_string("compilation_cache", None, "Directory in which compiled steps are kept between runs.")
+config_flags.define()
+
+SHOWN = ("loss", "fvu", "l0", "dead", "r2_past_present", "heldout_fvu", "heldout_r2_past", "heldout_r2_past_present")
+
+
+def progress(values: dict[str, float], steps: int) -> str:
+    """One line for the terminal."""
+    shown = "  ".join(f"{name} {values[name]:.4g}" for name in SHOWN if name in values)
+    speed = f"  {values['tokens_per_second']:,.0f} tokens/s" if "tokens_per_second" in values else ""
+    left = f"  {values['seconds_left'] / 60:.1f} min left" if "seconds_left" in values else ""
+    return f"step {values['step']}/{steps}  {shown}{speed}{left}"
+
+
+class Profiler:
+    """Starts and stops JAX's profiler at the steps that the flags name."""
+
+    def __init__(self, workdir: Path) -> None:
+        self._directory, self._first = workdir / "profile", _PROFILE_FROM.value
+
+    def __call__(self, step: int) -> None:
+        if step == self._first:
+            jax.profiler.start_trace(str(self._directory))
+        elif self._first is not None and step == self._first + _PROFILE_STEPS.value:
+            jax.profiler.stop_trace()
+
+
+def tensorboard(workdir: Path) -> Any:
+    """A writer of scalars, or None where none was asked for."""
+    if not _TENSORBOARD.value or jax.process_index() != 0:
+        return None
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(workdir / "tensorboard"))
+
+
+def main() -> None:
+    processes.join()
+    if _CACHE.value:
+        jax.config.update("jax_compilation_cache_dir", _CACHE.value)
+    config, workdir = config_flags.read(), Path(_WORKDIR.value)
+    stop, profile, board = processes.Termination(), Profiler(workdir), tensorboard(workdir)
+
+    def observe(values: dict[str, float]) -> None:
+        processes.say(progress(values, config.steps))
+        if board is not None:
+            for name, value in values.items():
+                board.add_scalar(name, value, values["step"])
+
+    def should_stop(step: int) -> bool:
+        profile(step)
+        return stop(step)
+
+    outcome = train(config, workdir, make_mesh(config), say=processes.say, observe=observe, should_stop=should_stop)
+    step = int(outcome.state.step)
+    if outcome.finished:
+        processes.say(f"finished at step {step}; next: python -m experiments.relations --workdir={workdir}")
+    else:
+        processes.say(f"asked to stop: saved step {step}; the same command continues from there")
+
+
+if __name__ == "__main__":
+    launch.run(main)
