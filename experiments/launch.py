@@ -1,4 +1,4 @@
-"""Runs a launcher's `main`: flags parsed, libraries quiet, and errors that a user can mend shown without a traceback."""
+"""Runs a launcher's `main`: flags parsed, libraries quiet, errors that a user can mend shown without a traceback."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from tcr_jax.config import ConfigError
 from tcr_jax.loop import TrainingDiverged
 from tcr_jax.store import StoreError
 
-MENDABLE = (StoreError, ConfigError, CheckpointError, TrainingDiverged)
+MENDABLE: tuple[type[Exception], ...] = (StoreError, ConfigError, CheckpointError, TrainingDiverged)
 
 
 def run(main: Callable[[], None], *mendable: type[Exception]) -> None:
@@ -20,7 +20,7 @@ def run(main: Callable[[], None], *mendable: type[Exception]) -> None:
         del argv
         try:
             main()
-        except (*MENDABLE, *mendable) as error:
+        except MENDABLE + mendable as error:
             sys.exit(f"error: {error}")
 
     logging.set_verbosity(logging.WARNING)  # the libraries' own diaries would drown ours

@@ -143,7 +143,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Named starting points.
 
 `default` works on real activations. `paper` holds the published defaults (Song et al. 2025, section 5: alpha 0.1,
-beta 0.01), for comparison. The paper's terms are means over latents where ours are sums divided by the width d, hence the
-factors d / k and d / k^2, with its d = 768 and k = 3072; TopK keeps the largest |z| of the encoder's output, and decoder
-rows have unit norm, as everywhere here.
+beta 0.01), for comparison. The paper's terms are means over latents where ours are sums divided by the width d, hence
+the factors d / k and d / k^2, with its d = 768 and k = 3072. TopK keeps the largest |z| of the encoder's output, and
+decoder rows have unit norm, as everywhere here.
 """
