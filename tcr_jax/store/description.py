@@ -14,7 +14,6 @@ DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype("float16
 """Types that a store may hold activations in."""
 
 DESCRIPTION = "store.json"
-PIECES = "pieces.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

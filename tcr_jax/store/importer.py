@@ -25,6 +25,7 @@ def import_arrays(
     kept: np.ndarray | None = None,
     pieces: Sequence[str] | None = None,
     early: int = 4,
+    outlier: float = 3.0,
     shard_contexts: int = 1024,
     progress: Callable[[int, int], None] = lambda done, shards: None,
 ) -> Description:
@@ -44,6 +45,7 @@ def import_arrays(
       kept: which positions to use, of the same leading shape. Default: all.
       pieces: text of every token id. Default: `<17>` for id 17.
       early: positions dropped at the start of each document, where language models keep attention sinks.
+      outlier: multiple of the context's median norm over which a position is dropped, for sinks elsewhere.
       shard_contexts: contexts a shard.
       progress: called after every shard with the shards done and those in all.
 
@@ -67,11 +69,12 @@ def import_arrays(
     if largest >= len(pieces):
         raise StoreError(f"pieces: {len(pieces)} of them, but token id {largest} occurs; give one an id")
 
-    mask = "" if kept is None else ", and what the given mask leaves out"
+    mask = "" if kept is None else "what the given mask leaves out; "
     source = dataclasses.replace(
         source,
         text=f"{source.text} (imported arrays, ids {_digest(stream)})".strip(),
-        kept_policy=f"dropped: the first {early} positions of each document{mask}",
+        kept_policy=f"dropped: {mask}the first {early} positions of every document; "
+        f"norms over {outlier:g} times the median of the context's other positions",
     )
     contexts = -(-len(stream.token_t) // source.context)
     shards = -(-contexts // shard_contexts)
@@ -80,12 +83,12 @@ def import_arrays(
     for index in range(shards):
         if index not in finished:
             numbers = range(index * shard_contexts, min((index + 1) * shard_contexts, contexts))
-            write_shard(directory, source, index, _cut(stream, source, early, numbers))
+            write_shard(directory, source, index, _cut(stream, source, early, outlier, numbers))
         progress(index + 1, shards)
     return finish(directory, source, shards)
 
 
-def _cut(stream: Context, source: Source, early: int, numbers: range) -> Iterator[Context]:
+def _cut(stream: Context, source: Source, early: int, outlier: float, numbers: range) -> Iterator[Context]:
     """The contexts of these numbers, from the whole stream of positions; the last of all is padded."""
     for number in numbers:
         start = number * source.context
@@ -97,6 +100,8 @@ def _cut(stream: Context, source: Source, early: int, numbers: range) -> Iterato
         with np.errstate(over="ignore"):  # what overflows becomes Inf, which the writer refuses
             x_td = x_td.astype(DTYPES[source.dtype])
         kept_t = kept_t.astype(bool) & (document_t != DROPPED) & ~_is_early(stream.document_t, start, stop, early)
+        norm_t = np.linalg.norm(x_td.astype(np.float32), axis=-1)
+        kept_t &= norm_t <= outlier * np.median(norm_t[kept_t]) if kept_t.any() else False
         context = Context(x_td, token_t.astype(np.int32), document_t.astype(np.int32), kept_t)
         yield context if stop - start == source.context else _pad(context, source.context)
 

@@ -8,8 +8,9 @@ import grain
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from tcr_jax.store.description import DESCRIPTION, PIECES, Description, Shard, Source
+from tcr_jax.store.description import DESCRIPTION, Description, Shard, Source
 from tcr_jax.store.files import StoreError, read_json, sha256
+from tcr_jax.store.pieces import read_pieces
 from tcr_jax.store.records import Context, decode
 from tcr_jax.store.shards import finished_shards, shard_path
 from tcr_jax.store.split import Split, in_split
@@ -43,7 +44,7 @@ class Store:
         """
         directory = Path(directory)
         description = _read_description(directory)
-        pieces = read_json(directory / PIECES)["pieces"]
+        pieces = read_pieces(directory)
         sidecars = [_read_sidecar(directory, description, index) for index in range(len(description.shards))]
         index, count = verify if isinstance(verify, tuple) else (0, 1)
         for number, shard in enumerate(description.shards):
@@ -60,7 +61,11 @@ class Store:
         index = operator.index(index)
         if not 0 <= index < len(self):
             raise IndexError(f"context {index} of a store of {len(self)}")
-        return decode(self._records[index], self.description.source)
+        try:
+            record = self._records[index]
+        except RuntimeError as error:
+            raise StoreError(f"context {index}: damaged ({error}); open with verify=True to find the file") from error
+        return decode(record, self.description.source)
 
     def contexts(self, split: Split, heldout: float) -> np.ndarray:
         """Numbers, ascending, of the contexts that keep a token of `split`, a share `heldout` of documents held out."""
@@ -121,12 +126,15 @@ def _check_shard(path: Path, shard: Shard, source: Source, verify: bool) -> None
         raise StoreError(f"{path}: {size} bytes, expected {shard.size}: cut short or overwritten; {remedy}")
     if verify and (checksum := sha256(path)) != shard.sha256:
         raise StoreError(f"{path}: sha256 {checksum}, expected {shard.sha256}: its bytes have changed; {remedy}")
-    reader = ArrayRecordReader(str(path))
     try:
-        if (count := reader.num_records()) != shard.records:
-            raise StoreError(f"{path}: {count} records, expected {shard.records}; {remedy}")
-        decode(reader.read([0])[0], source)
+        reader = ArrayRecordReader(str(path))
+        count, first = reader.num_records(), reader.read([0])[0]
+        reader.close()
+    except (RuntimeError, IndexError) as error:
+        raise StoreError(f"{path}: damaged ({error}); {remedy}") from error
+    if count != shard.records:
+        raise StoreError(f"{path}: {count} records, expected {shard.records}; {remedy}")
+    try:
+        decode(first, source)
     except StoreError as error:
         raise StoreError(f"{path}: {error}") from error
-    finally:
-        reader.close()

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tcr_jax.store.description import DESCRIPTION, PIECES, Description, Shard, Source
+from tcr_jax.store.description import DESCRIPTION, Description, Shard, Source
 from tcr_jax.store.files import FORMAT, StoreError, read_json, write_json
+from tcr_jax.store.pieces import PIECES, read_pieces, write_pieces
 from tcr_jax.store.shards import finished_shards, shard_path
 
 
@@ -34,13 +35,13 @@ def begin(directory: Path | str, source: Source, pieces: Sequence[str], shards: 
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / DESCRIPTION
     if not path.exists():
-        write_json(directory / PIECES, {"format": FORMAT, "pieces": list(pieces)})
+        write_pieces(directory, pieces)
         stub = {"complete": False, "source": dataclasses.asdict(source), "planned_shards": shards}
         write_json(path, {"format": FORMAT, **stub})
         return
     begun = read_json(path)
     differences = Source.from_json(begun, path).differences(source)
-    if read_json(directory / PIECES).get("pieces") != list(pieces):
+    if read_pieces(directory) != list(pieces):
         differences.append("pieces: other texts for the token ids")
     planned = len(begun["shards"]) if begun["complete"] else begun["planned_shards"]
     if planned is not None and shards is not None and planned != shards:
@@ -66,7 +67,7 @@ def finish(directory: Path | str, source: Source, shards: int) -> Description:
     if surplus := sorted(finished - planned):
         raise StoreError(f"{directory}: shards {surplus} are beyond the {shards} planned; remove them, then finish")
     sidecars = [_sidecar(directory, source, index) for index in range(shards)]
-    pieces = read_json(directory / PIECES)["pieces"]
+    pieces = read_pieces(directory)
     largest = max((sidecar["largest_token"] for sidecar in sidecars), default=0)
     if largest >= len(pieces):
         raise StoreError(f"{directory / PIECES}: {len(pieces)} pieces, none for token id {largest}; give one an id")
