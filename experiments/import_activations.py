@@ -8,12 +8,12 @@ file). A killed import continues when it is run again with the same flags.
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from experiments import launch
 from tcr_jax.store import Source, StoreError, import_arrays, open_array
 from tcr_jax.store.description import DTYPES
 
@@ -36,13 +36,9 @@ flags.mark_flags_as_mutual_exclusive(["pieces", "tokenizer"])
 
 
 def read_pieces() -> list[str] | None:
-    """Text of every token id, from the flags. Raises `StoreError` naming a file that holds no list of texts."""
+    """Text of every token id, from the flags. Raises `StoreError` naming a file or tokenizer that gives none."""
     if TOKENIZER.value:
-        from transformers import AutoTokenizer
-
-        from tcr_jax.extract.pieces import printable_pieces
-
-        return printable_pieces(AutoTokenizer.from_pretrained(TOKENIZER.value))
+        return tokenizer_pieces(TOKENIZER.value)
     if not PIECES.value:
         return None
     try:
@@ -54,7 +50,20 @@ def read_pieces() -> list[str] | None:
     return pieces
 
 
-def run() -> None:
+def tokenizer_pieces(name: str) -> list[str]:
+    try:  # the extraction's dependencies are an extra, and nothing else here needs them
+        from tcr_jax.extract.errors import ExtractError
+        from tcr_jax.extract.language_model import load_tokenizer
+        from tcr_jax.extract.pieces import printable_pieces
+    except ModuleNotFoundError as error:
+        raise StoreError(f"--tokenizer needs {error.name}: install tcr_jax[extract], or give --pieces") from error
+    try:
+        return printable_pieces(load_tokenizer(name))
+    except ExtractError as error:
+        raise StoreError(f"--tokenizer={name}: {error}") from error
+
+
+def main() -> None:
     """Imports what the flags name, and says what was written. Raises `StoreError` naming the culprit and the mend."""
     activations = open_array(ACTIVATIONS.value, "activations")
     source = Source(
@@ -89,14 +98,5 @@ def run() -> None:
     )
 
 
-def main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown argument {argv[1]!r}; flags start with --")
-    try:
-        run()
-    except StoreError as error:
-        raise SystemExit(f"error: {error}") from error
-
-
 if __name__ == "__main__":
-    app.run(main)
+    launch.run(main)

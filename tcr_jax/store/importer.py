@@ -9,7 +9,7 @@ import numpy as np
 
 from tcr_jax.store.description import DTYPES, Description, Source
 from tcr_jax.store.files import StoreError
-from tcr_jax.store.records import Context
+from tcr_jax.store.records import Context, record_size
 from tcr_jax.store.shards import finished_shards, write_shard
 from tcr_jax.store.writer import begin, finish
 from tcr_jax.typing import DROPPED
@@ -26,7 +26,7 @@ def import_arrays(
     pieces: Sequence[str] | None = None,
     early: int = 4,
     outlier: float = 3.0,
-    shard_contexts: int = 1024,
+    shard_bytes: int = 2**28,
     progress: Callable[[int, int], None] = lambda done, shards: None,
 ) -> Description:
     """Writes a store from arrays, a context at a time: activations mapped from the disk are never read whole.
@@ -46,7 +46,7 @@ def import_arrays(
       pieces: text of every token id. Default: `<17>` for id 17.
       early: positions dropped at the start of each document, where language models keep attention sinks.
       outlier: multiple of the context's median norm over which a position is dropped, for sinks elsewhere.
-      shard_contexts: contexts a shard.
+      shard_bytes: size that a shard does not pass, unless by its only context.
       progress: called after every shard with the shards done and those in all.
 
     Raises:
@@ -77,12 +77,13 @@ def import_arrays(
         f"norms over {outlier:g} times the median of the context's other positions",
     )
     contexts = -(-len(stream.token_t) // source.context)
-    shards = -(-contexts // shard_contexts)
+    share = max(1, shard_bytes // record_size(source))
+    shards = -(-contexts // share)
     begin(directory, source, pieces, shards)
     finished = finished_shards(directory)
     for index in range(shards):
         if index not in finished:
-            numbers = range(index * shard_contexts, min((index + 1) * shard_contexts, contexts))
+            numbers = range(index * share, min((index + 1) * share, contexts))
             write_shard(directory, source, index, _cut(stream, source, early, outlier, numbers))
         progress(index + 1, shards)
     return finish(directory, source, shards)

@@ -40,12 +40,11 @@ def write_shard(directory: Path | str, source: Source, index: int, contexts: Ite
     """
     path = shard_path(directory, index)
     sidecar, partial = path.with_suffix(".json"), path.with_suffix(PARTIAL)
-    with _on_disk(path):
-        sidecar.unlink(missing_ok=True)
     try:
         statistics = _write_records(partial, path, source, contexts)
         with _on_disk(path):
             size, checksum = partial.stat().st_size, sha256(partial)
+            sidecar.unlink(missing_ok=True)  # of a shard that is replaced: it must never stand beside the new one
             publish(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -57,7 +57,7 @@ def test_contexts_of_another_length_cut_the_positions_in_order(tmp_path, source,
     x_btd, token_bt = arrays
     for context in (5, 40, 200):
         changed = dataclasses.replace(source, context=context)
-        reader = imported(tmp_path / str(context), changed, x_btd, token_bt, shard_contexts=3)
+        reader = imported(tmp_path / str(context), changed, x_btd, token_bt, shard_bytes=1200)
         stream = [np.concatenate(parts) for parts in zip(*reader, strict=True)]
         assert len(reader) == -(-96 // context)
         np.testing.assert_array_equal(stream[0][:96], x_btd.reshape(96, WIDTH))
@@ -89,12 +89,12 @@ def test_outlier_norms_are_dropped(tmp_path, source, arrays):
     """A position over the multiple of its context's median norm is dropped, of positions kept otherwise."""
     x_btd, token_bt = np.ones_like(arrays[0]), arrays[1]
     x_btd[..., 0] += arrays[0][..., 0] / 100
-    x_btd[:, :4] *= 1000
-    x_btd[2, 9] *= 10
-    x_btd[3, 9] *= 2
-    reader = imported(tmp_path, source, x_btd, token_bt, early=4, outlier=3.0)
+    x_btd[:, :9] *= 1000
+    x_btd[2, 12] *= 10
+    x_btd[3, 12] *= 2
+    reader = imported(tmp_path, source, x_btd, token_bt, early=9, outlier=3.0)
     dropped = {divmod(int(token), LENGTH) for context in reader for token in context.token_t[~context.kept_t]}
-    assert dropped == {(sequence, position) for sequence in range(6) for position in range(4)} | {(2, 9)}
+    assert dropped == {(sequence, position) for sequence in range(6) for position in range(9)} | {(2, 12)}
 
 
 def test_conversion_rounds_once_and_refuses_overflow(tmp_path, source, arrays):
@@ -125,14 +125,14 @@ def test_a_broken_off_import_continues_where_it_was(tmp_path, source, arrays):
     x_btd, token_bt = arrays
     broken = x_btd.copy()
     broken[5, 3, 0] = np.nan
-    options = {"shard_contexts": 2}
+    options = {"shard_bytes": 2 * LENGTH * (4 * WIDTH + 9)}
     with pytest.raises(store.StoreError, match="activations: NaN or Inf at token 83, document 5; repair"):
         imported(tmp_path, source, broken, token_bt, **options)
     assert store.finished_shards(tmp_path) == {0, 1}
     first = (tmp_path / "shard-00000.array_record").stat()
-    for changed, other in [((x_btd, token_bt + 1), {}), ((x_btd, token_bt), {"early": 2})]:
-        with pytest.raises(store.StoreError, match="begun with other settings"):
-            imported(tmp_path, source, *changed, **options, **other)
+    for tokens, other, field in [(token_bt[::-1], {}, "text"), (token_bt, {"early": 2}, "kept_policy")]:
+        with pytest.raises(store.StoreError, match=f"begun with other settings \\({field}: "):
+            imported(tmp_path, source, x_btd, tokens, **options, **other)
     done = []
     reader = imported(tmp_path, source, x_btd, token_bt, **options, progress=lambda *counts: done.append(counts))
     assert done == [(1, 3), (2, 3), (3, 3)] and len(reader) == SEQUENCES

@@ -146,7 +146,8 @@ def test_a_shard_that_keeps_nothing_is_read(tmp_path, source, make_context):
         context = make_context(index)
         store.write_shard(tmp_path, source, index, [context._replace(kept_t=context.kept_t & kept)])
     store.finish(tmp_path, source, 2)
-    assert store.Store.open(tmp_path).contexts("all", 0.1).tolist() == [1]
+    contexts = store.Store.open(tmp_path).contexts("all", 0.1)
+    assert contexts.tolist() == [1] and np.issubdtype(contexts.dtype, np.integer)
 
 
 def test_a_description_survives_json(write_store):

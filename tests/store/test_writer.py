@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tcr_jax import store
+from tcr_jax.store import shards
 from tcr_jax.store.description import DTYPES
 
 PIECES = [str(token) for token in range(200)]
@@ -170,6 +172,30 @@ def test_a_killed_writer_is_seen_and_continued(tmp_path):
     for directory in killed:
         store.Store.open(directory)
         assert {path.name: path.read_bytes() for path in directory.iterdir()} == expected
+
+
+def test_a_shard_that_is_replaced_is_never_beside_the_old_sidecar(tmp_path, source, make_context, monkeypatch):
+    """A rewrite that fails early leaves the old shard finished; one that is broken off later leaves it unfinished."""
+    store.write_shard(tmp_path, source, 0, [make_context(0)])
+    with pytest.raises(store.StoreError, match="no contexts"):
+        store.write_shard(tmp_path, source, 0, [])
+    assert store.finished_shards(tmp_path) == {0}
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards, "write_json", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_shard(tmp_path, source, 0, [make_context(1)])
+    assert store.finished_shards(tmp_path) == set()
+
+
+def test_many_may_begin_at_once(tmp_path, source):
+    """Writers that begin the same store at the same time all succeed, and leave one that can be continued."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store.begin(tmp_path, source, PIECES), range(32)))
+    assert {path.name for path in tmp_path.iterdir()} == {"store.json", "pieces.json"}
+    store.begin(tmp_path, source, PIECES)
 
 
 @pytest.mark.parametrize(
