@@ -49,7 +49,7 @@ class Store:
         index, count = verify if isinstance(verify, tuple) else (0, 1)
         for number, shard in enumerate(description.shards):
             _check_shard(directory / shard.file, shard, description.source, bool(verify) and number % count == index)
-        files = [f"{directory / shard.file}[0:{shard.records}]" for shard in description.shards]
+        files = [f"{directory.absolute() / shard.file}[0:{shard.records}]" for shard in description.shards]
         return cls(description, pieces, _join_rows(sidecars), grain.sources.ArrayRecordDataSource(files))
 
     def __len__(self) -> int:
