@@ -36,16 +36,17 @@ class ExtractConfig:
     skip_first: int = knob(4, "positions dropped at the beginning of every chunk, where attention is parked")
     outlier_norm: float = knob(3.0, "positions are dropped whose norm is over this multiple of their chunk's median")
     store_dtype: StoreDtype = knob("bfloat16", "precision of the activations on disk")
-    shard_megabytes: int = knob(32, "size of a shard at most, the unit that is lost when a run is killed, in MB")
+    shard_megabytes: float = knob(32.0, "size of a shard at most, the unit that is lost when a run is killed, in MB")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), get_args(field.type)
             if field.name != "text" and choices and value not in choices:
                 raise ExtractError(f"{field.name}={value!r} is unknown; choose one of {', '.join(choices)}")
-        for name in ("batch", "shard_megabytes"):
-            if getattr(self, name) < 1:
-                raise ExtractError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.batch < 1:
+            raise ExtractError(f"batch={self.batch} must be at least 1")
+        if not self.shard_megabytes > 0:
+            raise ExtractError(f"shard_megabytes={self.shard_megabytes} must be positive")
         for name in ("layer", "max_tokens", "skip_first"):
             if getattr(self, name) < 0:
                 raise ExtractError(f"{name}={getattr(self, name)} must not be negative")

@@ -71,9 +71,9 @@ def extract(
     report(Progress("loading the model", len(plan.names), 0, 0))
     dtype = fast_dtype(config.device) if config.dtype == "auto" else getattr(torch, config.dtype)
     model = load_model(config.model, dtype, revision=config.revision or None, device=config.device)
-    _check_vocabulary(plan, tokenizer, model)
+    _check_fit(config, plan, tokenizer, model)
     source = _source(config, model, plan, keep, prefix)
-    shards = split_evenly(plan, max(1, config.shard_megabytes * 1_000_000 // record_size(source)))
+    shards = split_evenly(plan, max(1, int(config.shard_megabytes * 1e6) // record_size(source)))
     begin(directory, source, printable_pieces(tokenizer), shards=len(shards))
 
     todo = sorted(set(range(process_index, len(shards), process_count)) - finished_shards(directory))
@@ -104,14 +104,19 @@ def _prefix(config: ExtractConfig, tokenizer: PreTrainedTokenizerBase) -> Sequen
     return (tokenizer.bos_token_id,)
 
 
-def _check_vocabulary(plan: Plan, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+def _check_fit(
+    config: ExtractConfig, plan: Plan, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> None:
     largest = max(int(chunk.token_t.max()) for context in plan.contexts for chunk in context)
     embeddings = cast(nn.Embedding, model.get_input_embeddings())
     if largest >= len(embeddings.weight):
         raise ExtractError(
-            f"{tokenizer.name_or_path}: gives token {largest}, but the model knows only {len(embeddings.weight)}; "
+            f"{tokenizer.name_or_path}: gives token {largest}, but the model knows {len(embeddings.weight)} tokens; "
             "name the tokenizer that belongs to the model"
         )
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and config.context > positions:
+        raise ExtractError(f"context={config.context}: {config.model} knows {positions} positions; take fewer")
 
 
 def _source(

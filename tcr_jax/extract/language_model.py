@@ -4,7 +4,13 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from tcr_jax.extract.errors import ExtractError
 from tcr_jax.extract.gguf import load_gguf
@@ -28,7 +34,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         )
     try:
         if path and path.is_file():
-            return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            return PreTrainedTokenizerFast.from_pretrained(path.parent, gguf_file=path.name)
         return AutoTokenizer.from_pretrained(path or name, revision=revision)
     except Exception as error:  # transformers, tokenizers and the hub fail in classes of their own
         raise _not_loaded("tokenizer", name, path, error) from error
@@ -55,9 +61,9 @@ def load_model(
             model: PreTrainedModel = load_gguf(path, dtype)
         else:
             model = AutoModelForCausalLM.from_pretrained(path or name, revision=revision, dtype=dtype)
+        model.to(torch.device(device))  # type: ignore[arg-type]  # transformers hides the method's type
     except Exception as error:  # transformers, safetensors and the hub fail in classes of their own
         raise _not_loaded("model", name, path, error) from error
-    model.to(torch.device(device))  # type: ignore[arg-type]  # transformers hides the method's type
     return model.eval()
 
 
@@ -73,7 +79,9 @@ def fast_dtype(device: str) -> torch.dtype:
 
 def exact_revision(model: PreTrainedModel, name: str) -> str:
     """What tells this version of a model from others: a package's version, the hub's commit, or nothing for a path."""
-    return f"{PACKAGE} {metadata.version(PACKAGE)}" if name == SMOLLM2 else model.config._commit_hash or ""
+    if name == SMOLLM2:
+        return f"{PACKAGE} {metadata.version(PACKAGE)}"
+    return getattr(model.config, "_commit_hash", None) or ""
 
 
 def _resolve(name: str) -> Path | None:

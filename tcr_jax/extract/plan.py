@@ -36,7 +36,7 @@ def make_plan(
       context: positions of a context, and the most tokens of a chunk.
       prefix: special tokens that open every chunk.
       shortest: chunks of fewer tokens are left out.
-      max_tokens: stop after the chunk that reaches this many tokens.
+      max_tokens: stop before the chunk that would pass this many tokens.
 
     Raises:
       ExtractError: the text does not even fill one context.
@@ -49,11 +49,11 @@ def make_plan(
         for number, document in enumerate(documents):
             names.append(document.name)
             for chunk in cut(number, tokenize(document.text), context, prefix=prefix, shortest=shortest):
+                if max_tokens is not None and tokens + len(chunk.token_t) > max_tokens:
+                    return
                 tokens += len(chunk.token_t)
                 digest.update(f"{number} {len(chunk.token_t)} ".encode() + chunk.token_t.astype("<i4").tobytes())
                 yield chunk
-                if max_tokens is not None and tokens >= max_tokens:
-                    return
 
     contexts = list(pack(chunks(), context))
     if tokens < context:
