@@ -50,7 +50,7 @@ def main() -> None:
     )
     print(f"\nR² of the concepts on {summary['heldout_tokens']:,} held-out tokens")
     for predictor in summary["predictors"]:
-        print(f"  {predictor['r2']:+.3f}  {predictor['name']}: {predictor['meaning']}")
+        print(f"  {predictor['r2']:+7.3f}  {predictor['name']}: {predictor['meaning']}")
     for title, name in (("Held-out text supports", "supported"), ("It does not show", "unsupported")):
         print(f"\n{title}")
         for sentence in summary[name]:

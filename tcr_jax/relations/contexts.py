@@ -31,10 +31,14 @@ class Snippet:
 
 @dataclasses.dataclass(frozen=True)
 class Concept:
-    """One concept and the contexts in which it fires most strongly, over all documents read."""
+    """One concept and the contexts in which it fires most strongly, over all documents read.
+
+    The sign of a concept is a convention. `sign` turns it so that most of its strongest firings are positive.
+    """
 
     index: int
-    top_tokens: tuple[tuple[int, bool], ...]  # the most frequent tokens at its peaks, and whether z > 0 there
+    sign: int  # +1 or -1
+    top_tokens: tuple[tuple[int, bool], ...]  # the most frequent tokens at its peaks, and whether sign * z > 0 there
     snippets: tuple[Snippet, ...]
 
 
@@ -57,6 +61,10 @@ class Contexts(NamedTuple):
 
     concepts: dict[int, Concept]
     examples: list[Example]
+
+    def sign(self, edge: Edge) -> int:
+        """What turns an edge's coefficient into that between the two concepts as they are turned."""
+        return self.concepts[edge.source].sign * self.concepts[edge.target].sign
 
 
 def collect(
@@ -112,9 +120,11 @@ def collect(
     text = _read(dictionary, store, [cut for cuts in cuts_c + cuts_e for cut in cuts], before, after)
     concepts = {}
     for column, concept in enumerate(concept_c.tolist()):
-        tokens = Counter((peak.token, peak.positive) for peak in concept_peaks.of(column))
+        peaks = concept_peaks.of(column)
+        sign = 1 if 2 * sum(peak.positive for peak in peaks) >= len(peaks) else -1
+        tokens = Counter((peak.token, peak.positive == (sign > 0)) for peak in peaks)
         top = tuple(token for token, _ in tokens.most_common(3))
-        concepts[concept] = Concept(concept, top, tuple(text[cut] for cut in cuts_c[column]))
+        concepts[concept] = Concept(concept, sign, top, tuple(text[cut] for cut in cuts_c[column]))
     of_edge = [Example(tuple(text[cut] for cut in cuts), *bigrams.of(column)) for column, cuts in enumerate(cuts_e)]
     return Contexts(concepts, of_edge)
 

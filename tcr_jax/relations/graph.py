@@ -10,25 +10,35 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
+from tcr_jax.relations.contexts import Contexts
 from tcr_jax.relations.edges import Edge
 from tcr_jax.relations.layout import Place, layered
 from tcr_jax.relations.pictures import COLOURS, STYLE
 
 
-def graph(edges: Sequence[Edge], labels: Mapping[int, str], count: int = 40) -> Figure | None:
-    """The `count` strongest relations between different concepts; None where there are none.
+def graph(edges: Sequence[Edge], contexts: Contexts, labels: Mapping[int, str], count: int = 40) -> Figure | None:
+    """The strongest relations between different concepts; None where there are none.
 
     Time-delayed edges are solid and carry their lag, instantaneous ones are dashed; colour is the sign of the
     coefficient, width grows with the share of variance explained. Concepts link to `#concept-N`.
+
+    Args:
+      edges: reported relations, the best of each kind first.
+      contexts: knows how the concepts are turned.
+      labels: short name of each concept.
+      count: relations drawn, half of them delayed where there are enough of both kinds.
     """
-    chosen = sorted((edge for edge in edges if edge.kind != "self" and edge.share > 0), key=_strength)[:count]
+    good = [edge for edge in edges if edge.kind != "self" and edge.share > 0]
+    delayed, instantaneous = ([edge for edge in good if (edge.lag > 0) == later] for later in (True, False))
+    half = max(count // 2, count - len(delayed), count - len(instantaneous))
+    chosen = (delayed[:half] + instantaneous[:half])[:count]
     if not chosen:
         return None
-    places = layered([(edge.source, edge.target, edge.share) for edge in chosen], columns=5)
+    places = layered([(edge.source, edge.target, edge.share) for edge in chosen], columns=6)
     columns = 1 + max(place.layer for place in places.values())
     rows = 1 + max(place.height for place in places.values())
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(2.05 * columns, 0.42 * rows + 0.7))
+        figure = Figure(figsize=(2.05 * columns, 0.38 * rows + 0.7))
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.4, -1.3))
         axes.axis("off")
@@ -43,7 +53,8 @@ def graph(edges: Sequence[Edge], labels: Mapping[int, str], count: int = 40) -> 
             extent = text.get_window_extent(renderer).transformed(axes.transData.inverted())
             edge_of[node] = extent.width / 2 + 0.04
         for number, edge in enumerate(chosen):
-            _arrow(axes, edge, chosen[:number], places, edge_of)
+            colour = COLOURS["positive" if edge.weight * contexts.sign(edge) > 0 else "negative"]
+            _arrow(axes, edge, colour, chosen[:number], places, edge_of)
         handles = [
             Line2D([], [], color=COLOURS["positive"], label="raises"),
             Line2D([], [], color=COLOURS["negative"], label="lowers"),
@@ -59,18 +70,19 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _strength(edge: Edge) -> tuple[bool, float]:
-    return not edge.supported, -edge.share
-
-
 def _arrow(
-    axes: Axes, edge: Edge, drawn: Sequence[Edge], places: Mapping[int, Place], edge_of: Mapping[int, float]
+    axes: Axes,
+    edge: Edge,
+    colour: str,
+    drawn: Sequence[Edge],
+    places: Mapping[int, Place],
+    edge_of: Mapping[int, float],
 ) -> None:
     source, target = places[edge.source], places[edge.target]
-    colour = COLOURS["positive" if edge.weight > 0 else "negative"]
     beside = sum({edge.source, edge.target} == {other.source, other.target} for other in drawn)
     forward = target.layer > source.layer
-    bend = 0.18 * beside + (0.0 if forward else 0.3)
+    passes_others = abs(target.layer - source.layer) != 1
+    bend = 0.18 * beside + (0.16 if passes_others else 0.0)
     start = (source.layer + (edge_of[edge.source] if forward else 0), source.height)
     stop = (target.layer - (edge_of[edge.target] if forward else 0), target.height)
     arrow = FancyArrowPatch(
@@ -89,7 +101,7 @@ def _arrow(
     axes.add_patch(arrow)
     if edge.lag:
         # Where the curve passes its middle: arc3's control point lies `bend` lengths aside, the curve half of that.
-        across = (stop[1] - start[1]) * 0.5 * bend, (start[0] - stop[0]) * 0.5 * bend
-        middle = (start[0] + stop[0]) / 2 + across[0], (start[1] + stop[1]) / 2 + across[1]
-        label = axes.text(*middle, str(edge.lag), ha="center", va="center", fontsize=8, color=colour, zorder=2)
+        (x0, y0), (x1, y1) = axes.transData.transform([start, stop])
+        middle = (x0 + x1 + bend * (y1 - y0)) / 2, (y0 + y1 - bend * (x1 - x0)) / 2
+        label = axes.text(*axes.transData.inverted().transform(middle), str(edge.lag), ha="center", va="center", fontsize=8, color=colour, zorder=2)
         label.set_bbox({"boxstyle": "circle,pad=.15", "fc": COLOURS["paper"], "ec": "none"})

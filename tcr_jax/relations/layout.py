@@ -41,7 +41,7 @@ def layered(edges: Iterable[tuple[int, int, float]], columns: int) -> dict[int, 
         for offset, layer in enumerate(layers):
             for row, node in enumerate(layer):
                 places[node] = Place(start + offset, top + row + (height - len(layer)) / 2)
-        used[start : start + width] = [top + height + 0.5] * width
+        used[start : start + width] = [top + height + 0.4] * width
     return places
 
 

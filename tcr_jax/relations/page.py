@@ -22,7 +22,6 @@ class Span(NamedTuple):
     level: float  # 0 to 1, depth of the colour
     value: float
     focus: bool
-    blanks: int = 0  # before the text, left uncoloured: they would colour the end of the line before
 
 
 class Line(NamedTuple):
@@ -40,6 +39,7 @@ class Row(NamedTuple):
     id: str  # its anchor in the page
     source: str
     target: str
+    coefficient: float  # between the concepts as they are turned
     pair_share: float
     pair: list[str]
     lines: list[Line]
@@ -62,21 +62,20 @@ class Writer:
         return self.piece(token).strip(" ") or "␣"
 
     def label(self, concept: Concept) -> str:
-        """A short name: the most frequent pieces at the strongest firings, with their sign where signs are mixed."""
-        mixed = len({positive for _, positive in concept.top_tokens}) > 1
-        signs = {True: "+", False: "−"} if mixed else {True: "", False: ""}
-        names = dict.fromkeys(signs[positive] + self.name(token) for token, positive in concept.top_tokens)
+        """A short name: the most frequent pieces at the strongest firings, with a minus where they turn it negative."""
+        names = dict.fromkeys("−" * (not positive) + self.name(token) for token, positive in concept.top_tokens)
         return " · ".join(list(names)[:2]) or f"#{concept.index}"
 
-    def lines(self, snippets: Sequence[Snippet]) -> list[Line]:
-        """Snippets of a concept: every token coloured by its activation, or of an edge: source and target marked."""
+    def lines(self, snippets: Sequence[Snippet], sign: int = 1) -> list[Line]:
+        """Snippets of a concept: every token coloured by sign * z; or of an edge: source and target marked."""
         strongest = max((abs(value) for snippet in snippets for value in snippet.values), default=0.0)
-        return [self._line(snippet, strongest) for snippet in snippets]
+        return [self._line(snippet, sign, strongest) for snippet in snippets]
 
-    def _line(self, snippet: Snippet, strongest: float) -> Line:
+    def _line(self, snippet: Snippet, sign: int, strongest: float) -> Line:
         spans: list[Span] = []
         for index, (token, value) in enumerate(zip(snippet.tokens, snippet.values, strict=True)):
             text, level = self.piece(token), abs(value) / strongest if strongest else 0.0
+            value *= sign
             kind = "positive" if value > 0 else "negative"
             focus = index == snippet.focus
             if snippet.source is not None:
@@ -85,12 +84,11 @@ class Writer:
                     value = snippet.source_value
             shown = level >= FAINTEST if snippet.source is None else index in (snippet.source, snippet.focus)
             if shown:
-                word = text.lstrip(" ") or text
-                spans.append(Span(word, kind, round(level, 2), value, focus, len(text) - len(word)))
-            elif spans and spans[-1].kind == "plain":
-                spans[-1] = spans[-1]._replace(text=spans[-1].text + text)
+                word = text.strip(" ") or text
+                before, _, after = text.partition(word)  # blanks stay uncoloured: they may end or begin a line
+                spans += [_plain(before), Span(word, kind, round(level, 2), value, focus), _plain(after)]
             else:
-                spans.append(Span(text, "plain", 0.0, 0.0, False))
+                spans.append(_plain(text))
         return Line(spans, snippet.document, bool(is_heldout(np.array(snippet.document), self.heldout)))
 
 
@@ -120,6 +118,7 @@ def render(
             f"edge-{edge.kind}-{edge.lag}-{edge.source}-{edge.target}",
             labels[edge.source],
             labels[edge.target],
+            edge.coefficient * contexts.sign(edge),
             example.pair_share,
             [writer.name(token) for token in example.pair or ()],
             writer.lines(example.snippets),
@@ -127,17 +126,18 @@ def render(
         for edge, example in zip(edges, contexts.examples, strict=True)
     ]
     apart = [row for row in rows if row.edge.kind != "self"]
+    by_rank = dict.fromkeys(index for edge in edges for index in (edge.source, edge.target))
     cards = [
         {
             "index": index,
             "label": labels[index],
-            "lines": writer.lines(concept.snippets),
+            "lines": writer.lines(concept.snippets, concept.sign),
             "incoming": [row for row in apart if row.edge.target == index][:5],
             "outgoing": [row for row in apart if row.edge.source == index][:5],
             "loops": [row for row in rows if row.edge.kind == "self" and row.edge.source == index][:3],
             **statistics[index],
         }
-        for index, concept in contexts.concepts.items()
+        for index, concept in ((index, contexts.concepts[index]) for index in by_rank)
     ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tcr_jax.relations", "."),
@@ -146,9 +146,13 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "signed": signed, "count": count, "times": times}
+    environment.filters |= {"percent": percent, "signed": signed, "count": count, "times": times, "r2": r2}
     template = environment.get_template("page.html")
     return template.render(summary=summary, rows=rows, cards=cards, pictures=pictures)
+
+
+def _plain(text: str) -> Span:
+    return Span(text, "plain", 0.0, 0.0, False)
 
 
 def percent(value: float | None) -> str:
@@ -162,6 +166,11 @@ def percent(value: float | None) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """A number with its sign."""
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def r2(value: float) -> str:
+    """An R², to three decimals; one far below zero to three digits."""
+    return (f"{value:.3f}" if value > -10 else f"{value:.3g}").replace("-", "−")
 
 
 def times(value: float) -> str:

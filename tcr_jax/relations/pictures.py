@@ -69,7 +69,7 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> Figure | None:
     if not any(name in line for line in metrics for names in panels.values() for name in names):
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 2.7), layout="constrained")
+        figure = Figure(figsize=(9.6, 3.5), layout="constrained")
         for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
             axes.set_title(title)
             axes.set_xlabel("tokens read")
@@ -79,7 +79,7 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> Figure | None:
                 low, high = axes.get_ylim()
                 axes.set_ylim(max(low, -0.1), max(high, 0.05))
             if axes.get_legend_handles_labels()[0]:
-                axes.legend(fontsize=8.5)
+                axes.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(-0.02, -0.28))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.xaxis.set_major_locator(MaxNLocator(4))
     return figure
@@ -97,9 +97,9 @@ def svg(figure: Figure, name: str, title: str) -> str:
         text = text.replace(value, f"var(--{colour})")
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'xlink:href="#(?!concept-)', f'xlink:href="#{name}-', text).replace("url(#", f"url(#{name}-")
-    text = re.sub(r'<a xlink:href="', '<a href="', text)
+    text = text.replace('<a xlink:href="', '<a href="').replace(' target="_blank"', "")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's own
     return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
 
@@ -123,7 +123,7 @@ def _curve(axes: Axes, metrics: Sequence[Mapping[str, Any]], name: str) -> None:
     heldout = name.startswith("heldout_")
     plain = name.removeprefix("heldout_")
     colour = COLOURS["third" if plain in ("r2_past_present", "zeros_m") else "positive"]
-    label = {"fvu": "", "r2_past": "past", "r2_past_present": "past and present", "zeros_b": "B", "zeros_m": "M"}[plain]
+    label = {"fvu": "", "r2_past": "past", "r2_past_present": "past + present", "zeros_b": "B", "zeros_m": "M"}[plain]
     if heldout:
         label = f"{label}, held-out".lstrip(", ")
     style = {"ls": "none", "marker": "o", "ms": 4} if heldout else {"lw": 1.4, "alpha": 0.85}

@@ -173,7 +173,7 @@ def _write(
     statistics = {k: {"rate": float(rate_k[k]), "std": float(std_k[k])} for k in contexts.concepts}
     labels = {index: writer.label(concept) for index, concept in contexts.concepts.items()}
     losses = {lag["lag"]: lag["r2_lost"] for lag in summary["lag_profile"]}
-    graph_figure = graph(ranking.edges, labels)
+    graph_figure = graph(ranking.edges, contexts, labels)
     drawn = {
         "graph": (graph_figure, "Graph of the strongest relations"),
         "lags": (pictures.lags(ranking.strengths, losses), "Weight and worth of each lag"),
@@ -197,6 +197,7 @@ def _row(edge: Edge, contexts: Contexts, index: int, labels: Mapping[int, str], 
     example = contexts.examples[index]
     return {
         **dataclasses.asdict(edge),
+        "effect": "raises" if edge.weight * contexts.sign(edge) > 0 else "lowers",
         "source_label": labels[edge.source],
         "target_label": labels[edge.target],
         "firings": example.firings,
@@ -207,7 +208,7 @@ def _row(edge: Edge, contexts: Contexts, index: int, labels: Mapping[int, str], 
 
 def _csv(table: Sequence[Mapping[str, Any]]) -> str:
     columns = [field.name for field in dataclasses.fields(Edge)]
-    columns += ["source_label", "target_label", "firings", "pair_share", "pair"]
+    columns += ["effect", "source_label", "target_label", "firings", "pair_share", "pair"]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()

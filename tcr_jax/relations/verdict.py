@@ -38,14 +38,17 @@ def supported(summary: dict[str, Any], edges: Sequence[Edge], examples: Sequence
         ]
     else:
         said = [
-            "Nothing yet: on documents it never saw, the model predicts its concepts no better than their mean does "
-            f"(R² {_percent(whole)})."
+            "On documents it never saw, the whole model predicts its concepts no better than their mean does "
+            f"(R² {whole:.3g}). What single relations explain is measured against that failing whole and means little."
         ]
-    if "past, through M" in r2 or "past" in r2:
-        past = r2.get("past, through M", r2.get("past", 0.0))
+    past = r2.get("past, through M", r2.get("past"))
+    if past is not None:
+        own = r2["own past"]
         said.append(
-            f"From earlier tokens alone it is {_percent(past)}; each concept’s own past, which is mere persistence, "
-            f"gives {_percent(r2['own past'])}."
+            "From earlier tokens alone "
+            + (f"it explains {_percent(past)}; " if past > 0 else "it does no better than the mean; ")
+            + "each concept’s own past, which is mere persistence, "
+            + (f"gives {_percent(own)}." if own > 0 else "does no better either." if past <= 0 else "gives nothing.")
         )
     apart = [(edge, example) for edge, example in zip(edges, examples, strict=True) if edge.kind != "self"]
     good = [edge for edge, _ in apart if edge.share > 0 and edge.supported]
@@ -84,7 +87,7 @@ def unsupported(summary: dict[str, Any], edges: Sequence[Edge], examples: Sequen
     if "present" in r2:
         said.append(
             "The direction of instantaneous relations: squared error alone fits either direction. Concepts of one "
-            f"token also share its identity, which may be all that M’s {_percent(r2['present'])} reflect."
+            "token also share its identity, which may be all that M reflects."
         )
     if summary["absolute_ratio"] > 1:
         said.append(
