@@ -163,6 +163,17 @@ def test_other_flags_are_refused(config: ExtractConfig, complete: Path, changes:
     assert files(complete) == before
 
 
+def test_changed_text_is_refused(config: ExtractConfig, tmp_path: Path) -> None:
+    """A store is not continued with another text, even where only a word of it has changed."""
+    text = tmp_path / "text.txt"
+    text.write_text("the court in Paris " * 20)
+    changed = dataclasses.replace(config, text=(str(text),))
+    extract(changed, tmp_path / "out")
+    text.write_text("the court in Paris " * 19 + "the Paris in court ")
+    with pytest.raises(StoreError, match="begun with other settings .text: .* digest .* -> .* digest"):
+        extract(changed, tmp_path / "out")
+
+
 def test_beginning_of_sequence_is_never_kept(config: ExtractConfig, tmp_path: Path) -> None:
     """With special_tokens=bos every chunk opens with that token, and its position is dropped even if no other is."""
     extract(dataclasses.replace(config, special_tokens="bos", skip_first=0, outlier_norm=1e9), tmp_path)

@@ -14,8 +14,8 @@ def test_first_positions_and_outliers_are_dropped() -> None:
 def test_early_norms_do_not_move_the_median() -> None:
     """What stays does not depend on the norms of the positions that go first."""
     rng = np.random.default_rng(0)
-    norm_t = rng.lognormal(sigma=1.5, size=64)
-    huge_t = np.where(np.arange(64) < 4, 1e6, norm_t)
+    norm_t = rng.lognormal(sigma=1.5, size=12)
+    huge_t = np.where(np.arange(12) < 4, 1e6, norm_t)
     assert (Keep()(norm_t) == Keep()(huge_t)).all()
     assert not Keep()(norm_t).all()
 

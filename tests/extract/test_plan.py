@@ -67,6 +67,13 @@ def test_chunks_of_a_document_never_meet() -> None:
             assert len(ids) == len(set(ids))
 
 
+def test_full_chunks_leave_the_open_context_open() -> None:
+    """A full chunk takes no room from the chunks that share a context before and after it."""
+    lengths = [5, T, 6, T, 5, 1]
+    contexts = pack([Chunk(n, np.zeros(t, np.int32)) for n, t in enumerate(lengths)], T)
+    assert [[chunk.document for chunk in context] for context in contexts] == [[1], [3], [0, 2, 4], [5]]
+
+
 def test_too_long_a_chunk_is_refused() -> None:
     """Packing refuses a chunk longer than a context, where it would lose its end."""
     with pytest.raises(ValueError, match="17 tokens does not fit a context of 16"):
