@@ -103,5 +103,6 @@ def _arrow(
         # Where the curve passes its middle: arc3's control point lies `bend` lengths aside, the curve half of that.
         (x0, y0), (x1, y1) = axes.transData.transform([start, stop])
         middle = (x0 + x1 + bend * (y1 - y0)) / 2, (y0 + y1 - bend * (x1 - x0)) / 2
-        label = axes.text(*axes.transData.inverted().transform(middle), str(edge.lag), ha="center", va="center", fontsize=8, color=colour, zorder=2)
+        x, y = axes.transData.inverted().transform(middle)
+        label = axes.text(x, y, str(edge.lag), ha="center", va="center", fontsize=8, color=colour, zorder=2)
         label.set_bbox({"boxstyle": "circle,pad=.15", "fc": COLOURS["paper"], "ec": "none"})

@@ -1,9 +1,6 @@
 """The relations report of a trained run: numbers from held-out text, contexts, pictures, tables and the page."""
 
-import csv
 import dataclasses
-import io
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -14,10 +11,10 @@ import numpy as np
 
 from tcr_jax.acyclicity import is_acyclic
 from tcr_jax.checkpoint import Run
-from tcr_jax.relations import pictures, verdict
+from tcr_jax.relations import pictures, tables, verdict
 from tcr_jax.relations.baselines import absolute_ratio, lag_losses, predictors, variance
 from tcr_jax.relations.contexts import Contexts, collect
-from tcr_jax.relations.edges import Edge, Ranking, rank, shares
+from tcr_jax.relations.edges import Ranking, rank, shares
 from tcr_jax.relations.evidence import Evidence, gather, merge
 from tcr_jax.relations.graph import graph
 from tcr_jax.relations.page import Writer, render
@@ -82,9 +79,7 @@ def write_report(
     if limit is not None and len(records) > limit * batch:
         records = records[np.linspace(0, len(records), limit * batch, endpoint=False).astype(int)]
     progress.start("contexts", math.ceil(len(records) / batch))
-    contexts = collect(
-        params.dictionary, ranking.edges, store, records, batch=batch, on_batch=progress.advance
-    )
+    contexts = collect(params.dictionary, ranking.edges, store, records, batch=batch, on_batch=progress.advance)
     summary = _summarise(run, store, evidence, ranking, contexts, repeated, support)
     writer = Writer(store.pieces, heldout)
     _write(out, summary, ranking, contexts, evidence, metrics, writer)
@@ -180,53 +175,17 @@ def _write(
         "curves": (pictures.curves(metrics), "Training curves"),
     }
     svgs = {name: pictures.svg(figure, name, title) if figure else "" for name, (figure, title) in drawn.items()}
-    table = [_row(edge, contexts, index, labels, writer) for index, edge in enumerate(ranking.edges)]
+    table = tables.rows(ranking.edges, contexts, labels, writer)
     out.mkdir(parents=True, exist_ok=True)
     if graph_figure is None:
         (out / "graph.png").unlink(missing_ok=True)
     else:
         _replace(out / "graph.png", pictures.png(graph_figure))
-    _replace(out / "edges.csv", _csv(table).encode())
-    _replace(out / "edges.json", _json(table))
-    _replace(out / "summary.json", _json(summary))
+    _replace(out / "edges.csv", tables.to_csv(table))
+    _replace(out / "edges.json", tables.to_json(table))
+    _replace(out / "summary.json", tables.to_json(summary))
     page = render(summary, ranking.edges, contexts, labels, statistics, svgs, writer)
     _replace(out / "relations.html", page.encode())
-
-
-def _row(edge: Edge, contexts: Contexts, index: int, labels: Mapping[int, str], writer: Writer) -> dict[str, Any]:
-    example = contexts.examples[index]
-    return {
-        **dataclasses.asdict(edge),
-        "effect": "raises" if edge.weight * contexts.sign(edge) > 0 else "lowers",
-        "source_label": labels[edge.source],
-        "target_label": labels[edge.target],
-        "firings": example.firings,
-        "pair_share": example.pair_share,
-        "pair": " ".join(writer.piece(token) for token in example.pair or ()),
-    }
-
-
-def _csv(table: Sequence[Mapping[str, Any]]) -> str:
-    columns = [field.name for field in dataclasses.fields(Edge)]
-    columns += ["effect", "source_label", "target_label", "firings", "pair_share", "pair"]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return out.getvalue()
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity: a number that does not exist becomes null."""
-    if isinstance(value, Mapping):
-        return {name: _finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -47,6 +47,7 @@ def test_no_edges_at_all_is_said_plainly(run: Run, store: Store, tmp_path: Path)
     page = (tmp_path / "relations.html").read_text()
     assert "every delayed effect between different concepts is zero" in page
     assert json.loads((tmp_path / "edges.json").read_text()) == []
+    assert (tmp_path / "edges.csv").read_text().startswith("kind,source,target,lag,")
     assert not (tmp_path / "graph.png").exists()
 
 
