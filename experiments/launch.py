@@ -10,14 +10,15 @@ from tcr_jax.config import ConfigError
 from tcr_jax.loop import TrainingDiverged
 from tcr_jax.store import StoreError
 
-MENDABLE: tuple[type[Exception], ...] = (StoreError, ConfigError, CheckpointError, TrainingDiverged)
+MENDABLE: tuple[type[Exception], ...] = (StoreError, ConfigError, CheckpointError, TrainingDiverged, OSError)
 
 
 def run(main: Callable[[], None], *mendable: type[Exception]) -> None:
     """`app.run(main)`, exiting with status 1 and the message alone on the errors in `MENDABLE` and `mendable`."""
 
     def guarded(argv: list[str]) -> None:
-        del argv
+        if argv[1:]:
+            sys.exit(f"error: {' '.join(argv[1:])}: not a flag; flags look like --name=value, and --help lists them")
         try:
             main()
         except MENDABLE + mendable as error:

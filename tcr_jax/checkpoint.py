@@ -6,13 +6,16 @@ that a damaged file is noticed on restoring and the checkpoint before it is used
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
 from tcr_jax.config import Config
@@ -61,7 +64,6 @@ class Checkpoints:
         self._directory = workdir.absolute() / "checkpoints"
         self._config, self._source = config, source
         self._abstract = _abstract_state(config, source.width, state_shardings(config, source.width, mesh))
-        self._fingerprint = jax.jit(fingerprint, out_shardings=NamedSharding(mesh, PartitionSpec()))
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -85,7 +87,7 @@ class Checkpoints:
             "config": json.loads(self._config.to_json()),
             "source": dataclasses.asdict(self._source),
             "position": position,
-            "fingerprint": {name: int(value) for name, value in self._fingerprint(leaves).items()},
+            "fingerprint": fingerprint(leaves),
         }
         params = {name: leaf for name, leaf in leaves.items() if _is_param(name)}
         rest = {name: leaf for name, leaf in leaves.items() if not _is_param(name)}
@@ -147,7 +149,7 @@ class Checkpoints:
         )
         read = self._manager.restore(step, args=items)
         leaves = {**read.params, **read.rest}
-        found = {name: int(value) for name, value in self._fingerprint(leaves).items()}
+        found = fingerprint(leaves)
         changed = [name for name, value in run["fingerprint"].items() if found.get(name) != value]
         if changed:
             raise ValueError(f"{', '.join(changed[:3])} changed on disk")
@@ -173,22 +175,36 @@ class Checkpoints:
             ) from error
 
 
-def fingerprint(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def fingerprint(leaves: dict[str, jax.Array]) -> dict[str, int]:
     """One 32-bit number for every array: the sum, modulo 2^32, of each word times an odd hash of its index.
 
-    Integer sums do not depend on their order, so the number is the same on every mesh; one flipped bit changes it.
+    One flipped bit changes it, the mesh does not: integer sums have no order. Each device sums what it holds; only
+    numbers meet on the host, and no collective is run.
     """
+    parts = {name: [_checksum(*part) for part in _parts_held_here(leaf)] for name, leaf in leaves.items()}
+    totals = np.array([sum(int(part) for part in parts[name]) % 2**32 for name in leaves], np.uint32)
+    if jax.process_count() > 1:
+        totals = multihost_utils.process_allgather(totals).sum(axis=0, dtype=np.uint32)
+    return dict(zip(leaves, totals.tolist(), strict=True))
 
-    def words(leaf: jax.Array) -> jax.Array:
-        return leaf if leaf.dtype == jnp.uint32 else jax.lax.bitcast_convert_type(leaf, jnp.uint32)
 
-    def checksum(leaf: jax.Array) -> jax.Array:
-        index = jnp.zeros(leaf.shape, jnp.uint32)
-        for axis, size in enumerate(leaf.shape):
-            index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
-        return (words(leaf) * (index * jnp.uint32(2654435761) * 2 + 1)).sum(dtype=jnp.uint32)
+def _parts_held_here(leaf: jax.Array) -> Iterator[tuple[jax.Array, np.ndarray]]:
+    """The shards on this process's devices, each once, with the weights of its axes' indices: see `_checksum`."""
+    strides = np.cumprod((1, *leaf.shape[:0:-1]), dtype=np.uint64)[::-1]
+    for shard in leaf.addressable_shards:
+        if shard.replica_id == 0:
+            starts = [axis.start or 0 for axis in shard.index]
+            yield shard.data, np.array([starts, strides[: leaf.ndim]], np.uint64).astype(np.uint32)
 
-    return {name: checksum(leaf) for name, leaf in leaves.items()}
+
+@jax.jit
+def _checksum(block: jax.Array, starts_and_strides: np.ndarray) -> jax.Array:
+    words = block if block.dtype == jnp.uint32 else jax.lax.bitcast_convert_type(block, jnp.uint32)
+    index = jnp.zeros(block.shape, jnp.uint32)
+    for axis in range(block.ndim):
+        place = jax.lax.broadcasted_iota(jnp.uint32, block.shape, axis) + starts_and_strides[0, axis]
+        index += place * starts_and_strides[1, axis]
+    return (words * (index * jnp.uint32(2654435761) * 2 + 1)).sum(dtype=jnp.uint32)
 
 
 def load_run(workdir: str | Path, step: int | None = None) -> Run:

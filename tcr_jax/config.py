@@ -39,8 +39,8 @@ class Config:
     innovation_weight: float = knob(0.3, "weight of the innovation term, relative to reconstruction")
     sparsity_weight: float = knob(1e-2, "weight of the L1 norm of B and M, a proximal step of the optimiser")
     sparsity: Sparsity = knob("standardised", "unit of an edge in the L1 norm: both concepts' rms, or raw")
-    acyclicity: Acyclicity = knob("logdet", "what keeps M acyclic: a penalty, or a strictly triangular mask")
-    acyclicity_weight: float = knob(1e-2, "weight of the acyclicity penalty")
+    acyclicity: Acyclicity = knob("dagma", "what keeps M acyclic: a penalty, or a strictly triangular mask")
+    acyclicity_weight: float = knob(10.0, "weight of the acyclicity penalty")
     revival_weight: float = knob(1 / 32, "weight of the auxiliary loss that revives dead latents")
     dead_after: int = knob(100_000, "tokens without firing after which a latent counts as dead")
     # Optimiser

@@ -1,5 +1,6 @@
 """The device mesh, and how host arrays become global ones."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,24 +11,29 @@ from jax.sharding import PartitionSpec as P
 from tcr_jax.config import Config, ConfigError
 
 
-def make_mesh(config: Config) -> Mesh:
-    """All devices of all processes as (data, model): `model_shards` devices hold one copy of the parameters.
+def make_mesh(config: Config, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh (data, model): `model_shards` devices hold one copy of the parameters.
+
+    Args:
+      config: `model_shards` and `batch`.
+      devices: those to use; by default all devices of all processes.
 
     Raises:
       ConfigError: the devices cannot be arranged so, or the batch does not divide over them.
     """
-    devices = jax.device_count()
-    data, rest = divmod(devices, config.model_shards)
+    count = jax.device_count() if devices is None else len(devices)
+    data, rest = divmod(count, config.model_shards)
     if data == 0:
-        raise ConfigError(f"model_shards={config.model_shards} is more than the {devices} devices there are")
+        raise ConfigError(f"model_shards={config.model_shards} is more than the {count} devices there are")
     if rest:
-        raise ConfigError(f"model_shards={config.model_shards} does not divide the {devices} devices")
+        raise ConfigError(f"model_shards={config.model_shards} does not divide the {count} devices")
     if config.batch % data:
         raise ConfigError(
-            f"batch={config.batch} does not divide over {data} data shards ({devices} devices / "
+            f"batch={config.batch} does not divide over {data} data shards ({count} devices / "
             f"model_shards={config.model_shards}); use a multiple of {data}"
         )
-    return jax.make_mesh((data, config.model_shards), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    shape = (data, config.model_shards)
+    return jax.make_mesh(shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
 def batch_rows(mesh: Mesh) -> tuple[int, int]:

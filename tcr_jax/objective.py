@@ -108,11 +108,11 @@ def sparsity(process: Process, weight_kk: Array) -> jax.Array:
     return total
 
 
-def acyclicity(process: Process, kind: str) -> jax.Array:
-    """The chosen penalty on M; zero where M is absent or triangular by construction."""
+def acyclicity(process: Process, kind: str, width: int) -> jax.Array:
+    """The chosen penalty on M, over d; zero where M is absent or triangular by construction."""
     if process.m_kk is None or kind == "triangular":
         return jnp.zeros(())
-    return PENALTIES[kind](process.m_kk)
+    return PENALTIES[kind](process.m_kk) / width
 
 
 def revival(dictionary: Dictionary, out: Forward, idle_k: Array, dead_after: int, key: jax.Array) -> jax.Array:
@@ -138,13 +138,13 @@ def revival(dictionary: Dictionary, out: Forward, idle_k: Array, dead_after: int
 
 
 def objective(
-    params: Params, batch_x_btd: Array, document_bt: Array, config: Config, rms_k: Array, idle_k: Array, key: jax.Array
+    params: Params, x_btd: Array, document_bt: Array, config: Config, rms_k: Array, idle_k: Array, key: jax.Array
 ) -> tuple[jax.Array, tuple[Terms, Forward]]:
     """The part of L that has a gradient (all but sparsity), with every term and the forward pass beside it.
 
     Args:
       params: float32 parameters; the matrix products run in `config.dtype`.
-      batch_x_btd: raw activations.
+      x_btd: raw activations.
       document_bt: document of each position, negative where dropped.
       config: which terms, and their weights.
       rms_k: root mean square of each concept, for the price of an edge.
@@ -152,13 +152,13 @@ def objective(
       key: for the draw of dead latents.
     """
     compute = with_matrices(params, config.dtype)
-    out = forward(compute, batch_x_btd, document_bt, training=True)
+    out = forward(compute, x_btd, document_bt, training=True)
     weight_kk = edge_weight(rms_k if config.sparsity == "standardised" else None, *params.dictionary.encoder_kd.shape)
     terms = Terms(
         reconstruction=reconstruction(out, params.dictionary.scale),
         innovation=innovation(out, config.innovation),
         sparsity=sparsity(params.process, weight_kk),
-        acyclicity=acyclicity(params.process, config.acyclicity),
+        acyclicity=acyclicity(params.process, config.acyclicity, x_btd.shape[-1]),
         revival=revival(compute.dictionary, out, idle_k, config.dead_after, key),
     )
     smooth = (

@@ -1,0 +1,27 @@
+"""Launchers as a user starts them: real processes, their output, and their ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = ("--latents=16", "--topk=4", "--lags=2", "--batch=8", "--steps=24", "--checkpoint_every=8", "--log_every=4")
+
+
+def environment(cache: Path, devices: int = 1) -> dict[str, str]:
+    """This environment with so many CPU devices, quiet, and compiled programs shared between processes."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+    shared = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {**os.environ, **quiet, **shared, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+
+
+def start(env: dict[str, str], *command: str) -> subprocess.Popen[str]:
+    """`python COMMAND...`, its output to be read while it runs."""
+    return subprocess.Popen(
+        [sys.executable, *command], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def run(env: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    """`python COMMAND...` to its end."""
+    return subprocess.run([sys.executable, *command], env=env, text=True, capture_output=True, timeout=300)

@@ -1,0 +1,190 @@
+"""Checkpoints: exact on any mesh, the best and the latest kept, and damage noticed before it is used."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from tcr_jax import Config
+from tcr_jax.checkpoint import CheckpointError, Checkpoints, fingerprint, load_run
+from tcr_jax.mesh import make_mesh
+from tcr_jax.store import Source
+from tcr_jax.train_step import init_state, make_init_state
+
+D = 8
+CONFIG = Config(latents=16, topk=4, batch=8, keep=2)
+SOURCE = Source(model="m", layer=1, width=D, context=4, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workdir with checkpoints 1, 3 and 4, of which 1 is the best; 2 was dropped."""
+    workdir = tmp_path_factory.mktemp("run")
+    (workdir / "config.json").write_text(CONFIG.to_json())
+    checkpoints = Checkpoints(workdir, CONFIG, SOURCE, make_mesh(CONFIG))
+    for step, loss in [(1, 0.1), (2, 0.9), (3, 0.5), (4, 0.6)]:
+        checkpoints.save(state_at(step), {"next": step}, loss)
+    checkpoints.close()
+    return workdir
+
+
+@pytest.fixture
+def workdir(saved: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(saved, tmp_path / "run"))
+
+
+def state_at(step: int):
+    """A state in which B differs from step to step."""
+    state = make_init_state(CONFIG, D, make_mesh(CONFIG))(jnp.zeros(D), jnp.ones(()))
+    b_lkk = jax.random.normal(jax.random.key(step), (3, 16, 16))
+    process = state.params.process.replace(b_lkk=jax.device_put(b_lkk, state.params.process.b_lkk.sharding))
+    return state.replace(step=jnp.int32(step), params=state.params.replace(process=process))
+
+
+def restore(workdir: Path, config: Config = CONFIG, source: Source = SOURCE):
+    checkpoints = Checkpoints(workdir, config, source, make_mesh(config))
+    try:
+        return checkpoints.restore_latest()
+    finally:
+        checkpoints.close()
+
+
+def largest_file(directory: Path) -> Path:
+    """Of those that hold arrays."""
+    return max(directory.rglob("d/*"), key=lambda path: path.stat().st_size)
+
+
+def test_latest_and_best_are_kept(saved: Path) -> None:
+    """keep=2 leaves the last two, and beside them the one of lowest held-out loss."""
+    assert sorted(int(path.name) for path in (saved / "checkpoints").iterdir() if path.name.isdigit()) == [1, 3, 4]
+
+
+def test_what_was_saved_comes_back_bit_by_bit(saved: Path) -> None:
+    """Every array of the state, the random key and the data position; on another mesh, too."""
+    expected = state_at(4)
+    for config in (CONFIG, dataclasses.replace(CONFIG, model_shards=4)):
+        state, position, damaged = restore(saved, config)
+        assert (position, damaged) == ({"next": 4}, [])
+        assert jax.tree.structure(state) == jax.tree.structure(expected)
+        for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+            assert a.dtype == b.dtype
+            raw = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in (a, b)]
+            np.testing.assert_array_equal(*raw)
+        assert state.params.process.b_lkk.sharding.shard_shape((3, 16, 16))[1] == 16 // config.model_shards
+
+
+def test_load_run_needs_no_mesh(saved: Path) -> None:
+    """A saved model loads on one device with its configuration, source and step; any kept step can be asked for."""
+    run = load_run(saved)
+    assert (run.config, run.source, run.step) == (CONFIG, SOURCE, 4)
+    for step, params in ((4, run.params), (1, load_run(saved, step=1).params)):
+        np.testing.assert_array_equal(params.process.b_lkk, state_at(step).params.process.b_lkk)
+
+
+def test_a_workdir_without_a_run_says_so(tmp_path: Path, saved: Path) -> None:
+    """Missing run, run without checkpoint, unknown step."""
+    with pytest.raises(CheckpointError, match="holds no run: config.json is missing"):
+        load_run(tmp_path)
+    (tmp_path / "config.json").write_text(CONFIG.to_json())
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        load_run(tmp_path)
+    with pytest.raises(CheckpointError, match=r"holds no checkpoint 2; found: \[1, 3, 4\]"):
+        load_run(saved, step=2)
+
+
+# Orbax abandons its other reads when one fails, and their event loop complains while it is collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("harm", ["truncate", "flip", "delete"])
+def test_a_damaged_latest_checkpoint_falls_back(workdir: Path, harm: str) -> None:
+    """The checkpoint before is used, the damaged one is named and set aside, not deleted."""
+    victim = largest_file(workdir / "checkpoints" / "4" / "params")
+    content = bytearray(victim.read_bytes())
+    if harm == "flip":
+        content[len(content) // 2] ^= 1
+    if harm == "delete":
+        victim.unlink()
+    else:
+        victim.write_bytes(content[: len(content) // 2] if harm == "truncate" else content)
+    restored = restore(workdir)
+    assert int(restored.state.step) == 3
+    assert restored.position == {"next": 3}
+    assert len(restored.damaged) == 1
+    assert "checkpoint 4 is damaged" in restored.damaged[0]
+    assert (workdir / "damaged" / "4").is_dir()
+    assert not (workdir / "checkpoints" / "4").exists()
+
+
+def test_an_array_changed_behind_a_valid_file_is_noticed(workdir: Path) -> None:
+    """The fingerprint catches what the file format does not: here a checkpoint with another's recorded fingerprint."""
+    note = workdir / "checkpoints" / "4" / "run" / "metadata"
+    record = json.loads(note.read_text())
+    record["fingerprint"][".params.process.b_lkk"] ^= 1
+    note.write_text(json.dumps(record))
+    restored = restore(workdir)
+    assert int(restored.state.step) == 3
+    assert ".params.process.b_lkk changed on disk" in restored.damaged[0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_all_checkpoints_damaged_is_an_error(workdir: Path) -> None:
+    """Training never silently starts again from the first step."""
+    for step in (1, 3, 4):
+        largest_file(workdir / "checkpoints" / str(step) / "params").unlink()
+    with pytest.raises(CheckpointError, match="every checkpoint in .* is damaged"):
+        restore(workdir)
+    assert sorted(path.name for path in (workdir / "damaged").iterdir()) == ["1", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("config", "source", "culprit"),
+    [
+        (CONFIG, dataclasses.replace(SOURCE, width=10), "width: 8 -> 10"),
+        (CONFIG, dataclasses.replace(SOURCE, text="other"), "text: '' -> 'other'"),
+        (dataclasses.replace(CONFIG, latents=24), SOURCE, "latents: 16 -> 24"),
+        (dataclasses.replace(CONFIG, lags=2), SOURCE, "lags: 3 -> 2"),
+    ],
+)
+def test_a_checkpoint_of_another_shape_is_refused(workdir: Path, config: Config, source: Source, culprit: str) -> None:
+    """Another width, text, dictionary or lags: the difference is named, and the checkpoint is left where it is."""
+    with pytest.raises(CheckpointError, match=culprit):
+        restore(workdir, config, source)
+    assert (workdir / "checkpoints" / "4").is_dir()
+
+
+def test_a_run_refuses_activations_of_another_kind(saved: Path) -> None:
+    """Width, dtype, model and layer must be those trained on; other text of the same model is welcome."""
+    run = load_run(saved)
+    run.check_source(dataclasses.replace(SOURCE, text="held-out", context=9))
+    with pytest.raises(CheckpointError, match="width: 8 -> 10; dtype: 'float32' -> 'bfloat16'"):
+        run.check_source(dataclasses.replace(SOURCE, width=10, dtype="bfloat16"))
+
+
+def test_the_fingerprint_sees_every_bit() -> None:
+    """Flipping any one bit, or swapping two entries, changes the fingerprint; the mesh does not."""
+    values = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    number = fingerprint({"a": jnp.asarray(values)})["a"]
+    for bit in range(32):
+        flipped = values.copy()
+        flipped.view(np.uint32)[1, 2] ^= np.uint32(1 << bit)
+        assert fingerprint({"a": jnp.asarray(flipped)})["a"] != number
+    assert fingerprint({"a": jnp.asarray(values[::-1])})["a"] != number
+    mesh = make_mesh(dataclasses.replace(CONFIG, model_shards=2))
+    for spec in (P("model"), P("data", "model"), P(None, ("data", "model")), P()):
+        spread = jax.device_put(np.resize(values, (8, 16)), NamedSharding(mesh, spec))
+        assert fingerprint({"a": spread}) == fingerprint({"a": jnp.asarray(np.resize(values, (8, 16)))})
+
+
+def test_the_initial_state_is_a_state() -> None:
+    """`init_state` and its jitted, sharded form agree."""
+    eager = init_state(CONFIG, D, jnp.zeros(D), jnp.ones(()))
+    jitted = make_init_state(CONFIG, D, make_mesh(CONFIG))(jnp.zeros(D), jnp.ones(()))
+    np.testing.assert_allclose(eager.params.dictionary.decoder_kd, jitted.params.dictionary.decoder_kd, atol=1e-6)
