@@ -1,5 +1,6 @@
 """Several processes as one run: joining, speaking with one voice, and stopping together when asked to."""
 
+import os
 import signal
 from typing import Any
 
@@ -15,6 +16,9 @@ _PROCESS = flags.DEFINE_integer("process", None, "This process, from 0, with --c
 
 def join() -> None:
     """Joins the other processes if a flag asks for it. Call before anything else of JAX."""
+    if jax.config.jax_num_cpu_devices > 1:
+        # Simulated devices share XLA's threads, and collectives that wait for each other can use them all up.
+        os.environ.setdefault("NPROC", str(8 * jax.config.jax_num_cpu_devices))
     if _COORDINATOR.value is not None:
         jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     elif _DISTRIBUTED.value:

@@ -10,6 +10,7 @@ import pytest
 from tcr_jax.store import Source, import_arrays
 
 jax.config.update("jax_num_cpu_devices", 8)
+os.environ["NPROC"] = "64"  # see experiments/processes.py
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for the processes that tests start
 
 WIDTH, CONTEXT, SEQUENCES = 16, 24, 80
