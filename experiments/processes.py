@@ -16,9 +16,9 @@ _PROCESS = flags.DEFINE_integer("process", None, "This process, from 0, with --c
 
 def join() -> None:
     """Joins the other processes if a flag asks for it. Call before anything else of JAX."""
-    if jax.config.jax_num_cpu_devices > 1:
-        # Simulated devices share XLA's threads, and collectives that wait for each other can use them all up.
-        os.environ.setdefault("NPROC", str(8 * jax.config.jax_num_cpu_devices))
+    cpu_devices = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if cpu_devices > 1:  # they share XLA's threads, and collectives that wait for each other can use them all up
+        os.environ.setdefault("NPROC", str(8 * cpu_devices))
     if _COORDINATOR.value is not None:
         jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     elif _DISTRIBUTED.value:

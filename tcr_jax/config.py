@@ -44,7 +44,8 @@ class Config:
     revival_weight: float = knob(1 / 32, "weight of the auxiliary loss that revives dead latents")
     dead_after: int = knob(100_000, "tokens without firing after which a latent counts as dead")
     # Optimiser
-    learning_rate: float = knob(1e-3, "peak learning rate of Adam")
+    learning_rate: float = knob(1e-3, "peak learning rate of Adam for the dictionary")
+    process_learning_rate: float = knob(1e-3, "peak learning rate of Adam for B, M and the intercept")
     warmup: float = knob(0.05, "share of the steps in which the learning rate rises linearly")
     decay: float = knob(0.2, "share of the steps, the last, in which it falls to zero and M keeps to a DAG")
     weight_decay: float = knob(0.0, "decoupled weight decay of the dictionary")
@@ -74,7 +75,7 @@ class Config:
         for name in ("innovation_weight", "sparsity_weight", "acyclicity_weight", "revival_weight", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "process_learning_rate", "clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must be positive")
         if self.mode != "instantaneous" and self.lags < 1:
@@ -134,6 +135,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "acyclicity": "triangular",
         "revival_weight": 0.0,
         "learning_rate": 1e-2,
+        "process_learning_rate": 1e-2,
         "warmup": 0.0,
         "decay": 0.0,
         "weight_decay": 1e-4,

@@ -8,14 +8,13 @@ import optax
 
 from tcr_jax.acyclicity import allowed
 from tcr_jax.config import Config
-from tcr_jax.params import Dictionary, Params, Process
+from tcr_jax.params import Params
 from tcr_jax.typing import Array
 
 
-def learning_rate(config: Config) -> optax.Schedule:
-    """Linear warm-up, plateau, linear decay to zero."""
+def learning_rate(config: Config, peak: float) -> optax.Schedule:
+    """Linear warm-up, plateau at `peak`, linear decay to zero."""
     rise = round(config.warmup * config.steps)
-    peak = config.learning_rate
     return optax.join_schedules(
         [
             optax.linear_schedule(peak / (rise + 1), peak, max(rise, 1)),
@@ -90,14 +89,15 @@ def constrain(config: Config) -> optax.GradientTransformation:
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
-    """Clipping, then Adam for the dictionary, proximal Adam for B and M, nothing for the constants, then `constrain`.
+    """Clipping; Adam for the dictionary, proximal Adam for B and M, nothing for the constants; then `constrain`.
 
     `update` wants the price of an edge, `sparsity_weight * edge_weight(...)`, as `price_kk`.
     """
-    schedule = learning_rate(config)
+    process_schedule = learning_rate(config, config.process_learning_rate)
     rules = {
-        "adam": optax.adamw(schedule, weight_decay=config.weight_decay),
-        "proximal": proximal_adam(schedule),
+        "adam": optax.adamw(learning_rate(config, config.learning_rate), weight_decay=config.weight_decay),
+        "intercept": optax.adam(process_schedule),
+        "proximal": proximal_adam(process_schedule),
         "constant": optax.set_to_zero(),
     }
     return optax.chain(
@@ -107,11 +107,9 @@ def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
 
 def _rule_of_each(params: Params) -> Params:
     """The name of the rule that updates each parameter, in the shape of `Params`."""
-
-    def where_present(process: Process, name: str, rule: str) -> Any:
-        return None if getattr(process, name) is None else rule
-
-    rules: Params = jax.tree.map(lambda _: "adam", params)
-    dictionary: Dictionary = rules.dictionary.replace(mean_d="constant", scale="constant", threshold="constant")
-    matrices = {name: where_present(params.process, name, "proximal") for name in ("b_lkk", "m_kk")}
-    return rules.replace(dictionary=dictionary, process=rules.process.replace(**matrices))
+    rules: Any = {
+        **dict.fromkeys(("mean_d", "scale", "threshold"), "constant"),
+        **dict.fromkeys(("b_lkk", "m_kk"), "proximal"),
+        "intercept_k": "intercept",
+    }
+    return jax.tree.map_with_path(lambda path, _: rules.get(path[-1].name, "adam"), params)

@@ -25,7 +25,7 @@ def test_continuing_drops_what_will_be_written_again(tmp_path: Path) -> None:
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     """The error says which file could not be written."""
     file = MetricsFile(tmp_path, 0)
-    with open("/dev/full", "w") as full:  # every write fails as on a full disk
+    with Path("/dev/full").open("w") as full:  # every write fails as on a full disk
         os.dup2(full.fileno(), file._file.fileno())
     with pytest.raises(OSError, match="No space left on device: .*metrics.jsonl"):
         file.write({"step": 1})

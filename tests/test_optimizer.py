@@ -75,8 +75,8 @@ def test_m_stays_a_dag_once_it_is_one() -> None:
 @pytest.mark.parametrize(("step", "share"), [(0, 1 / 11), (10, 1.0), (79, 1.0), (90, 0.5), (100, 0.0)])
 def test_learning_rate_rises_stays_and_falls(step: int, share: float) -> None:
     """Linear warm-up over 10 %, plateau, linear decay over the last 20 %."""
-    config = Config(steps=100, warmup=0.1, decay=0.2, learning_rate=0.5)
-    np.testing.assert_allclose(learning_rate(config)(step), 0.5 * share, atol=1e-6)
+    config = Config(steps=100, warmup=0.1, decay=0.2)
+    np.testing.assert_allclose(learning_rate(config, 0.5)(step), 0.5 * share, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["temporal", "instantaneous", "both"])
