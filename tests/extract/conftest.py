@@ -7,7 +7,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELI
 
 import pytest
 import transformers
-from tiny_models import save_tokenizer, tiny_model
+
+from tests.extract.tiny_models import save_tokenizer, tiny_model
 
 transformers.logging.set_verbosity_error()
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_model
 
 from tcr_jax.extract.config import ExtractConfig
 from tcr_jax.extract.errors import ExtractError
 from tcr_jax.extract.extraction import Progress, extract
 from tcr_jax.store import Store, StoreError, finished_shards
+from tests.extract.tiny_models import tiny_model
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import gguf
 import pytest
 import torch
-from tiny_models import LAYERS, tiny_model
 from transformers import LlamaForCausalLM
 
 from tcr_jax.extract import language_model
 from tcr_jax.extract.errors import ExtractError
 from tcr_jax.extract.language_model import fast_dtype, load_model, load_tokenizer
 from tcr_jax.extract.pieces import printable_pieces
+from tests.extract.tiny_models import LAYERS, tiny_model
 
 TEXT = "the court of Paris affirmed it"
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import tokenizers
 import transformers
-from tiny_models import WORDS
 
 from tcr_jax.extract.language_model import load_tokenizer
 from tcr_jax.extract.pieces import byte_alphabet, printable_pieces
+from tests.extract.tiny_models import WORDS
 
 
 def test_alphabet_is_the_tokenizers_own() -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import LAYERS, tiny_model
 
 from tcr_jax.extract.errors import ExtractError
 from tcr_jax.extract.residual_stream import check_layer, find_blocks, residual_stream
+from tests.extract.tiny_models import LAYERS, tiny_model
 
 ARCHITECTURES = ("llama", "gpt2", "gpt_neox")
 TOKENS_BT = np.random.default_rng(0).integers(1, 300, (3, 11))
