@@ -23,7 +23,11 @@ def knob(default: Any, help: str, *, may_change: bool = False) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every knob of a training run. Raises `ConfigError` on creation where the values cannot work together."""
+    """Every knob of a training run. Raises `ConfigError` on creation where the values cannot work together.
+
+    >>> Config(latents=4096, topk=64).lags
+    3
+    """
 
     # Dictionary
     latents: int = knob(768, "concepts in the dictionary (k)")

@@ -36,7 +36,7 @@ def activate(dictionary: Dictionary, y_btk: Array) -> jax.Array:
 
     >>> import jax.numpy as jnp, tcr_jax
     >>> params = tcr_jax.init_params(tcr_jax.Config(latents=4, topk=2), 3, jnp.zeros(3), 1.0, jax.random.key(0))
-    >>> tcr_jax.activate(params.dictionary, jnp.array([1.0, -5.0, 2.0, 0.5])).tolist()
+    >>> activate(params.dictionary, jnp.array([1.0, -5.0, 2.0, 0.5])).tolist()
     [0.0, -5.0, 2.0, 0.0]
     """
     y_btk = jnp.asarray(y_btk)
@@ -83,6 +83,11 @@ def decode(dictionary: Dictionary, z_btk: Array) -> jax.Array:
 
     Returns:
       x_btd, float32 [..., d].
+
+    >>> import jax.numpy as jnp, tcr_jax
+    >>> params = tcr_jax.init_params(tcr_jax.Config(latents=8, topk=2), 3, jnp.ones(3), 2.0, jax.random.key(0))
+    >>> tcr_jax.decode(params.dictionary, jnp.zeros(8)).tolist()
+    [1.0, 1.0, 1.0]
     """
     x_btd = jnp.einsum(
         "...k,kd->...d",

@@ -93,7 +93,12 @@ def map_layout(function: Callable[[Leaf], Any], leaves: Params) -> Params:
 
 
 def param_specs(config: Config, width: int) -> Params:
-    """The `PartitionSpec` of every parameter, in the shape of `Params`."""
+    """The `PartitionSpec` of every parameter, in the shape of `Params`.
+
+    >>> import tcr_jax
+    >>> tcr_jax.param_specs(tcr_jax.Config(latents=8, topk=2), 4).process.b_lkk
+    P(None, 'model', None)
+    """
     return map_layout(lambda leaf: leaf.spec, layout(config, width))
 
 
@@ -106,6 +111,11 @@ def init_params(config: Config, width: int, mean_d: Array, scale: Array, key: ja
       mean_d: mean raw activation of the store, kept with the parameters.
       scale: root mean square of `x - mean` over channels, kept with the parameters.
       key: random key of the directions.
+
+    >>> import jax, jax.numpy as jnp, tcr_jax
+    >>> params = tcr_jax.init_params(tcr_jax.Config(latents=8, topk=2, lags=3), 4, jnp.zeros(4), 1.0, jax.random.key(0))
+    >>> jax.tree.map(jnp.shape, params.process)
+    Process(b_lkk=(3, 8, 8), m_kk=(8, 8), intercept_k=(8,))
     """
     params: Params = map_layout(lambda leaf: jnp.zeros(leaf.shape), layout(config, width))
     direction_kd = jax.random.normal(key, (config.latents, width))

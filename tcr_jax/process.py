@@ -102,6 +102,18 @@ def simulate(process: Process, eps_tk: Array) -> jax.Array:
     """Runs the process from rest on given innovations: z_t = (I - M)^{-1} (sum_l B_l z_{t-l} + c + eps_t).
 
     The inverse of `innovations` on one document. M need not be triangular, only I - M invertible.
+
+    Args:
+      process: the relations.
+      eps_tk: innovations.
+
+    Returns:
+      z_tk, float32.
+
+    >>> import jax.numpy as jnp, tcr_jax
+    >>> process = tcr_jax.Process(b_lkk=jnp.array([[[0.5]]]), m_kk=None, intercept_k=None)
+    >>> tcr_jax.simulate(process, jnp.array([[1.0], [0.0], [0.0]])).tolist()
+    [[1.0], [0.5], [0.25]]
     """
     eps_tk = jnp.asarray(eps_tk, jnp.float32)
     b_lkk, inverse_kk = _reduced(process, eps_tk.shape[-1])
@@ -159,6 +171,13 @@ def explain(process: Process, z_tk: Array, document_t: Array, token: int, concep
 
     Raises:
       IndexError: `token` or `concept` lies outside the sequence or the dictionary.
+
+    >>> import jax.numpy as jnp, tcr_jax
+    >>> process = tcr_jax.Process(b_lkk=jnp.array([[[0.0, 0.5], [0.0, 0.0]]]), m_kk=None, intercept_k=None)
+    >>> z_tk = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> why = tcr_jax.explain(process, z_tk, jnp.zeros(2, int), token=1, concept=0)
+    >>> why.delayed_lk.tolist(), float(why.prediction)
+    ([[0.0, 1.0]], 1.0)
     """
     tokens, latents = z_tk.shape
     if not (0 <= token < tokens and 0 <= concept < latents):
@@ -186,6 +205,10 @@ def spectral_radius(process: Process, iterations: int = 200) -> jax.Array:
 
     Power iteration on z_t = (I - M)^{-1} sum_l B_l z_{t-l}; the growth is averaged over the second half of the
     iterations, which also settles where the leading eigenvalues are a complex pair.
+
+    >>> import jax.numpy as jnp, tcr_jax
+    >>> round(float(tcr_jax.spectral_radius(tcr_jax.Process(0.9 * jnp.eye(3)[None], None, None))), 4)
+    0.9
     """
     if process.b_lkk is None:
         return jnp.zeros(())

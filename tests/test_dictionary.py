@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tcr_jax import Config, activate, decode, encode, init_params
-from tcr_jax.dictionary import batch_threshold
+from tcr_jax import Config, decode, encode, init_params
+from tcr_jax.dictionary import activate, batch_threshold
 
 RNG = np.random.default_rng(0)
 X_BTD = RNG.normal(loc=3.0, scale=2.0, size=(2, 5, 6)).astype(np.float32)
