@@ -1,12 +1,40 @@
-"""Text files that are whole or absent."""
+"""Files that are whole or absent: written beside their place, flushed to disk, then renamed into it."""
 
+import os
+import uuid
 from pathlib import Path
 
-from tcr_jax.store.files import PARTIAL, publish
+PARTIAL = ".partial"
+"""Suffix of a file that its writer has not finished. Nobody reads one."""
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Makes `partial` the file at `path`, durably: after a crash that is the old file or the new one, never a mix."""
+    _flush(partial)
+    partial.replace(path)
+    _flush(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces the file at `path`, atomically; several processes may do so at once. Raises `OSError` naming `path`."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    try:
+        partial.write_bytes(content)
+        publish(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces the file at `path` by one with this text, atomically."""
-    partial = path.with_name(path.name + PARTIAL)
-    partial.write_text(text, encoding="utf-8")
-    publish(partial, path)
+    """`write_bytes`, of the text in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

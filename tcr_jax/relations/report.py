@@ -11,6 +11,7 @@ import numpy as np
 
 from tcr_jax.acyclicity import is_acyclic
 from tcr_jax.checkpoint import Run
+from tcr_jax.files import write_bytes, write_text
 from tcr_jax.relations import pictures, tables, verdict
 from tcr_jax.relations.baselines import absolute_ratio, lag_losses, predictors, variance
 from tcr_jax.relations.contexts import Contexts, collect
@@ -19,7 +20,6 @@ from tcr_jax.relations.evidence import Evidence, gather, merge
 from tcr_jax.relations.graph import graph
 from tcr_jax.relations.page import Writer, render
 from tcr_jax.store import Store, ordered_batches
-from tcr_jax.store.files import PARTIAL, publish
 
 
 class ReportError(ValueError):
@@ -180,16 +180,9 @@ def _write(
     if graph_figure is None:
         (out / "graph.png").unlink(missing_ok=True)
     else:
-        _replace(out / "graph.png", pictures.png(graph_figure))
-    _replace(out / "edges.csv", tables.to_csv(table))
-    _replace(out / "edges.json", tables.to_json(table))
-    _replace(out / "summary.json", tables.to_json(summary))
+        write_bytes(out / "graph.png", pictures.png(graph_figure))
+    write_text(out / "edges.csv", tables.to_csv(table))
+    write_text(out / "edges.json", tables.to_json(table))
+    write_text(out / "summary.json", tables.to_json(summary))
     page = render(summary, ranking.edges, contexts, labels, statistics, svgs, writer)
-    _replace(out / "relations.html", page.encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes beside and renames, so that a reader sees the old file or the new one."""
-    partial = path.with_name(path.name + PARTIAL)
-    partial.write_bytes(content)
-    publish(partial, path)
+    write_text(out / "relations.html", page)

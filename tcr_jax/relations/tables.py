@@ -38,18 +38,18 @@ def rows(
     ]
 
 
-def to_csv(table: Sequence[Mapping[str, Any]]) -> bytes:
+def to_csv(table: Sequence[Mapping[str, Any]]) -> str:
     """The table under a line of names."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
-    return out.getvalue().encode()
+    return out.getvalue()
 
 
-def to_json(value: Any) -> bytes:
+def to_json(value: Any) -> str:
     """JSON in which a number that does not exist (not a number, infinite) is null."""
-    return (json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+    return json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

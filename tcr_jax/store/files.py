@@ -1,38 +1,23 @@
-"""Files that are whole or absent: written beside their place, flushed to disk, then renamed into it."""
+"""The JSON files of a store: written whole, read with their version checked; checksums; and the error of it all."""
 
 import hashlib
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
+from tcr_jax.files import write_text
+
 FORMAT = 1
 """Version of the layout on disk, in every JSON file of it; a reader refuses every other one."""
-
-PARTIAL = ".partial"
-"""Suffix of a file that its writer has not finished. Nobody reads one."""
 
 
 class StoreError(ValueError):
     """A store, or what was to become one, that cannot be used: the message names the culprit and the mend."""
 
 
-def publish(partial: Path, path: Path) -> None:
-    """Makes `partial` the file at `path`, durably: after a crash that is the old file or the new one, never a mix."""
-    _flush(partial)
-    partial.replace(path)
-    _flush(path.parent)
-
-
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON, atomically; several processes may write the same file at once."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-    try:
-        partial.write_text(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        publish(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -56,11 +41,3 @@ def sha256(path: Path) -> str:
     """Checksum of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

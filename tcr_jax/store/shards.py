@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from tcr_jax.files import PARTIAL, publish
 from tcr_jax.store import records
 from tcr_jax.store.description import Shard, Source
-from tcr_jax.store.files import FORMAT, PARTIAL, StoreError, publish, sha256, write_json
+from tcr_jax.store.files import FORMAT, StoreError, sha256, write_json
 
 OPTIONS = "group_size:1,uncompressed"  # one context a read: groups and compression cost random access its speed
 
