@@ -20,6 +20,8 @@ from tcr_jax.config import PRESETS
         ({"sparsity_weight": -1.0}, "sparsity_weight=-1.0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"warmup": 0.6, "decay": 0.6}, "warmup=0.6"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be over 0"),
+        ({"latents": "64"}, "latents='64' is of another type; give int"),
     ],
 )
 def test_impossible_values_are_named(values: dict, culprit: str) -> None:
@@ -41,9 +43,12 @@ def test_presets_survive_a_file(name: str) -> None:
 
 
 def test_a_file_with_an_unknown_field_is_refused() -> None:
-    """A misspelt field in a file is an error, never ignored."""
+    """A misspelt field in a file is an error, never ignored; so is a file that is no JSON object."""
     with pytest.raises(ConfigError, match="no such field: lagz"):
         Config.from_json('{"lagz": 3}')
+    for damaged in ('{"lags": 3', "3"):
+        with pytest.raises(ConfigError, match="not the JSON object of a configuration"):
+            Config.from_json(damaged)
 
 
 def test_only_cadence_may_change_in_a_continued_run() -> None:

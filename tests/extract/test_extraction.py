@@ -18,6 +18,7 @@ from tcr_jax.extract.config import ExtractConfig
 from tcr_jax.extract.errors import ExtractError
 from tcr_jax.extract.extraction import Progress, extract
 from tcr_jax.files import PARTIAL
+from tcr_jax.knobs import ConfigError
 from tcr_jax.store import Store, StoreError, finished_shards
 from tests.extract.tiny_models import tiny_model
 
@@ -223,18 +224,18 @@ def test_tokenizer_without_a_beginning_is_refused(config: ExtractConfig, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"layer": -1}, "layer=-1 must not be negative"),
+        ({"layer": -1}, "layer=-1 must be at least 0"),
         ({"batch": 0}, "batch=0 must be at least 1"),
         ({"context": 5}, "context=5 leaves at most one position after skip_first=4"),
         ({"text": ()}, "text: no source given"),
         ({"outlier_norm": 0.5}, "outlier_norm=0.5 must be over 1"),
-        ({"shard_megabytes": 0.0}, "shard_megabytes=0.0 must be positive"),
+        ({"shard_megabytes": 0.0}, "shard_megabytes=0.0 must be over 0"),
         ({"dtype": "float64"}, "dtype='float64' is unknown; choose one of auto, bfloat16, float32"),
     ],
 )
 def test_impossible_values_are_refused(changes: dict[str, Any], named: str) -> None:
     """A configuration that cannot be run is refused on creation, with field, value and mend."""
-    with pytest.raises(ExtractError) as error:
+    with pytest.raises(ConfigError) as error:
         ExtractConfig(**changes)
     assert named in str(error.value)
 
