@@ -22,7 +22,8 @@ def knob(
 def check_knobs(config: Any) -> None:
     """Raises `ConfigError` where a knob's value is of another type, none of its choices, or out of its bounds."""
     for field in dataclasses.fields(config):
-        value, kind = getattr(config, field.name), get_origin(field.type) or field.type
+        value: Any = getattr(config, field.name)
+        kind: Any = get_origin(field.type) or field.type
         at_least, over = field.metadata["at_least"], field.metadata["over"]
         if kind is Literal:
             choices = get_args(field.type)
