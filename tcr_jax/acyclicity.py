@@ -29,7 +29,8 @@ def log_det(m_kk: Array) -> jax.Array:
 def dagma(m_kk: Array, s: float = 1.0) -> jax.Array:
     """k log s - log det(s I - M∘M): zero exactly on DAGs, positive elsewhere, inside its domain rho(M∘M) < s.
 
-    Outside the domain the value means nothing: it is returned as infinity where the determinant is not positive.
+    Outside the domain the value means nothing. It is infinite where the determinant is not positive, which one cycle
+    too strong brings about but two can hide; training starts at M = 0, well inside, and the barrier keeps it there.
     Source: Bello et al. 2022 (arXiv 2209.08037), theorem 1.
 
     >>> import jax.numpy as jnp, tcr_jax
@@ -93,8 +94,11 @@ def is_acyclic(m_kk: Array | np.ndarray) -> bool:
     return topological_order(m_kk) is not None
 
 
-def project_to_dag(m_kk: Array | np.ndarray) -> np.ndarray:
-    """A DAG within M: its entries are put back from the largest |M_ij| down, each unless it closes a cycle.
+def project_to_dag(m_kk: Array | np.ndarray, rms_k: Array | np.ndarray | None = None) -> np.ndarray:
+    """A DAG within M: its entries are put back from the strongest down, each unless it closes a cycle.
+
+    Strength is |M_ij|, or with the concepts' root mean squares the standardised |M_ij| rms_j / rms_i, which does not
+    favour edges into concepts of large variance.
 
     A DAG comes back unchanged; the result is always a DAG, and no removed edge could be put back. (Finding the acyclic
     subgraph of greatest weight is NP-hard; this greedy one loses only edges that are the weakest of some cycle.)
@@ -110,7 +114,11 @@ def project_to_dag(m_kk: Array | np.ndarray) -> np.ndarray:
     kept_kk = np.zeros_like(whole_kk)
     reaches_kk = np.eye(len(whole_kk), dtype=bool)  # [source, target]: a path, or the same concept
     targets, sources = np.nonzero(whole_kk)
-    strongest_first = np.argsort(-np.abs(whole_kk[targets, sources]), kind="stable")
+    strength = np.abs(whole_kk[targets, sources])
+    if rms_k is not None:
+        rms_k = np.maximum(rms_k, np.finfo(np.float32).tiny)
+        strength = strength * rms_k[sources] / rms_k[targets]
+    strongest_first = np.argsort(-strength, kind="stable")
     for target, source in zip(targets[strongest_first], sources[strongest_first], strict=True):
         if reaches_kk[target, source]:
             continue

@@ -5,10 +5,11 @@ that a damaged file is noticed on restoring and the checkpoint before it is used
 """
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +19,14 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-from tcr_jax.config import Config
+from tcr_jax.config import Config, ConfigError
 from tcr_jax.params import Params
 from tcr_jax.store import Source
 from tcr_jax.train_step import TrainState, init_state, state_shardings
 
 CONFIG = "config.json"
+Leaves = dict[str, Any]
+T = TypeVar("T")
 
 
 class CheckpointError(RuntimeError):
@@ -45,6 +48,7 @@ class Run(NamedTuple):
     params: Params
     source: Source  # of the activations it was trained on
     step: int
+    damaged: list[str]  # later checkpoints that were passed over, in words
 
     def check_source(self, other: Source) -> None:
         """Raises `CheckpointError` where activations from `other` are not of the kind the model was trained on."""
@@ -60,9 +64,10 @@ class Run(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run, in `workdir/checkpoints`: the latest `keep`, and the one of lowest held-out loss."""
 
-    def __init__(self, workdir: Path, config: Config, source: Source, mesh: Mesh) -> None:
+    def __init__(self, workdir: Path, config: Config, source: Source, data: str, mesh: Mesh) -> None:
+        """`data` is a digest of the store's contents: a position in the data means nothing in another store."""
         self._directory = workdir.absolute() / "checkpoints"
-        self._config, self._source = config, source
+        self._config, self._source, self._data = config, source, data
         self._abstract = _abstract_state(config, source.width, state_shardings(config, source.width, mesh))
         self._manager = self._open()
 
@@ -84,16 +89,14 @@ class Checkpoints:
         """
         leaves = _named_leaves(state)
         run = {
+            "data": self._data,
             "config": json.loads(self._config.to_json()),
             "source": dataclasses.asdict(self._source),
             "position": position,
             "fingerprint": fingerprint(leaves),
         }
-        params = {name: leaf for name, leaf in leaves.items() if _is_param(name)}
-        rest = {name: leaf for name, leaf in leaves.items() if not _is_param(name)}
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(params), rest=ocp.args.StandardSave(rest), run=ocp.args.JsonSave(run)
-        )
+        arrays = {item: ocp.args.StandardSave(part) for item, part in _items(leaves).items()}
+        items = ocp.args.Composite(**arrays, run=ocp.args.JsonSave(run))
         metrics = None if heldout_loss is None else {"loss": heldout_loss}
         self._guard(lambda: self._manager.save(int(state.step), args=items, metrics=metrics, force=True))
 
@@ -108,60 +111,42 @@ class Checkpoints:
     def restore_latest(self) -> Restored | None:
         """The latest checkpoint that is whole, or None where there is none yet.
 
-        A damaged one is set aside under `workdir/damaged`, and named in the result.
+        Damaged ones are set aside under `workdir/damaged` once an older one was read whole, and named in the result.
+        With several processes a damaged checkpoint is an error: one process cannot know what another could read.
 
         Raises:
-          CheckpointError: every checkpoint is damaged, or they hold arrays of another shape.
+          CheckpointError: every checkpoint is damaged, or they are of another run; nothing is moved then.
         """
-        damaged: list[str] = []
-        for step in reversed(self.steps()):
-            try:
-                leaves, run = self._read(step)
-            except CheckpointError:
-                raise
-            except Exception as error:  # whatever a library says of a damaged file
-                damaged.append(f"checkpoint {step} is damaged ({_first_line(error)})")
-                self._set_aside(step)
-                continue
-            in_order = [leaves[name] for name in _names(self._abstract)]
-            words = jax.tree.unflatten(jax.tree.structure(self._abstract), in_order)
-            state = words.replace(key=jax.random.wrap_key_data(words.key))
-            return Restored(state, run["position"], damaged)
-        if damaged:
-            raise CheckpointError(
-                f"every checkpoint in {self._directory} is damaged: {'; '.join(damaged)}. They were moved to "
-                f"{self._directory.parent / 'damaged'}; start again to train from the first step"
-            )
-        return None
+        steps = self.steps()
+        if not steps:
+            return None
+        step, (leaves, run), damaged = _latest_whole(steps[-1:] if jax.process_count() > 1 else steps, self._read)
+        for name in damaged:
+            self._set_aside(name)
+        in_order = [leaves[name] for name in _names(self._abstract)]
+        words = jax.tree.unflatten(jax.tree.structure(self._abstract), in_order)
+        state = words.replace(key=jax.random.wrap_key_data(words.key))
+        return Restored(state, run["position"], _in_words(damaged))
 
-    def _read(self, step: int) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-        run = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
-        wrong = Source(**run["source"]).differences(self._source) + self._config.differences(Config(**run["config"]))
+    def _read(self, step: int) -> tuple[Leaves, dict[str, Any]]:
+        run = _read_run(self._manager, step)
+        wrong = Source(**run["source"]).differences(self._source) + self._config.differences(_config_of(run))
+        if run["data"] != self._data:
+            wrong.append(f"contents of the store: {run['data']} -> {self._data}")
         if wrong:
             raise CheckpointError(
                 f"checkpoint {step} in {self._directory} is of another run (then -> now): {'; '.join(wrong)}. "
                 f"Use the store and the configuration it was trained with, or another workdir"
             )
-        abstract = _named_leaves(self._abstract)
-        groups = [{n: a for n, a in abstract.items() if _is_param(n) == is_param} for is_param in (True, False)]
-        items = ocp.args.Composite(
-            params=ocp.args.StandardRestore(groups[0]), rest=ocp.args.StandardRestore(groups[1])
-        )
-        read = self._manager.restore(step, args=items)
-        leaves = {**read.params, **read.rest}
-        found = fingerprint(leaves)
-        changed = [name for name, value in run["fingerprint"].items() if found.get(name) != value]
-        if changed:
-            raise ValueError(f"{', '.join(changed[:3])} changed on disk")
-        return leaves, run
+        return _read_leaves(self._manager, step, run, _named_leaves(self._abstract)), run
 
     def _set_aside(self, step: int) -> None:
         """Moves a damaged step out of the manager's sight; nothing is deleted."""
         self._manager.close()
-        if jax.process_index() == 0:
-            target = self._directory.parent / "damaged" / str(step)
-            target.parent.mkdir(exist_ok=True)
-            (self._directory / str(step)).rename(target)
+        place = self._directory.parent / "damaged"
+        place.mkdir(exist_ok=True)
+        free = (place / f"{step}-{n}" if n else place / str(step) for n in itertools.count())
+        (self._directory / str(step)).rename(next(path for path in free if not path.exists()))
         self._manager = self._open()
 
     def _guard(self, action: Any) -> None:
@@ -171,7 +156,8 @@ class Checkpoints:
             last = self.steps()
             raise CheckpointError(
                 f"saving to {self._directory} failed: {_first_line(error)}. The last complete checkpoint is "
-                f"{f'step {last[-1]}' if last else 'none'}; free some space and start the same command again"
+                f"{f'step {last[-1]}' if last else 'none'}; see that the disk has room and is writable, and start the "
+                "same command again"
             ) from error
 
 
@@ -212,27 +198,77 @@ def load_run(workdir: str | Path, step: int | None = None) -> Run:
 
     Args:
       workdir: the directory given to training.
-      step: which checkpoint; the latest by default.
+      step: which checkpoint; the latest that is whole by default, and `Run.damaged` says what was passed over.
 
     Raises:
-      CheckpointError: there is no run, no complete checkpoint, or no such step.
+      CheckpointError: there is no run, no whole checkpoint, or no such step.
     """
     directory = Path(workdir).absolute()
     if not (directory / CONFIG).is_file():
         raise CheckpointError(f"{workdir} holds no run: {CONFIG} is missing; give the --workdir of experiments.train")
-    with ocp.CheckpointManager(directory / "checkpoints", options=ocp.CheckpointManagerOptions(read_only=True)) as m:
-        steps = sorted(m.all_steps())
+    options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
+    with ocp.CheckpointManager(directory / "checkpoints", options=options) as manager:
+        steps = sorted(manager.all_steps())
         if not steps or (step is not None and step not in steps):
             raise CheckpointError(f"{workdir} holds no checkpoint{'' if step is None else f' {step}'}; found: {steps}")
-        step = steps[-1] if step is None else step
-        run = m.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
-        config, source = Config(**run["config"]), Source(**run["source"])
-        abstract = _abstract_state(config, source.width, SingleDeviceSharding(jax.local_devices()[0])).params
-        names = [f".params{name}" for name in _names(abstract)]
-        leaves = dict(zip(names, jax.tree.leaves(abstract), strict=True))
-        read = m.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(leaves))).params
-    params = jax.tree.unflatten(jax.tree.structure(abstract), [read[name] for name in names])
-    return Run(config, params, source, step)
+
+        def read(step: int) -> Run:
+            run = _read_run(manager, step)
+            config, source = _config_of(run), Source(**run["source"])
+            abstract = _abstract_state(config, source.width, SingleDeviceSharding(jax.local_devices()[0]))
+            wanted = {name: leaf for name, leaf in _named_leaves(abstract).items() if _is_param(name)}
+            leaves = _read_leaves(manager, step, run, wanted)
+            params = jax.tree.unflatten(jax.tree.structure(abstract.params), [leaves[name] for name in wanted])
+            return Run(config, params, source, step, [])
+
+        _, found, damaged = _latest_whole(steps if step is None else [step], read)
+    return found._replace(damaged=_in_words(damaged))
+
+
+def _latest_whole(steps: list[int], read: Callable[[int], T]) -> tuple[int, T, dict[int, str]]:
+    """The latest step that can be read, what `read` returned, and why the later ones could not be."""
+    damaged: dict[int, str] = {}
+    for step in reversed(steps):
+        try:
+            return step, read(step), damaged
+        except (CheckpointError, MemoryError, PermissionError, jax.errors.JaxRuntimeError):
+            raise  # nothing is wrong with the files
+        except Exception as error:  # whatever a library says of a damaged file
+            damaged[step] = _first_line(error)
+    what = "; ".join(_in_words(damaged))
+    raise CheckpointError(f"{what}. None is left to fall back to: move them away, or use another workdir")
+
+
+def _in_words(damaged: dict[int, str]) -> list[str]:
+    return [f"checkpoint {step} is damaged ({why})" for step, why in damaged.items()]
+
+
+def _read_run(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """What a checkpoint says about itself."""
+    return manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
+
+
+def _config_of(run: dict[str, Any]) -> Config:
+    try:
+        return Config.from_json(json.dumps(run["config"]))
+    except ConfigError as error:
+        raise CheckpointError(f"the checkpoint was written by another version of this library: {error}") from error
+
+
+def _read_leaves(manager: ocp.CheckpointManager, step: int, run: dict[str, Any], wanted: Leaves) -> Leaves:
+    """The arrays under their names, checked against their fingerprints."""
+    unknown = set(wanted) - set(run["fingerprint"])
+    if unknown:
+        raise CheckpointError(
+            f"checkpoint {step} was written by another version of tcr_jax or optax: it has no {sorted(unknown)[0]}"
+        )
+    items = {item: ocp.args.StandardRestore(part) for item, part in _items(wanted).items() if part}
+    read = manager.restore(step, args=ocp.args.Composite(**items))
+    leaves = {name: leaf for item in items for name, leaf in read[item].items()}
+    changed = [name for name, number in fingerprint(leaves).items() if number != run["fingerprint"][name]]
+    if changed:
+        raise ValueError(f"{', '.join(changed[:3])} changed on disk")
+    return leaves
 
 
 def _abstract_state(config: Config, width: int, shardings: Any) -> TrainState:
@@ -263,6 +299,12 @@ def _names(tree: Any) -> list[str]:
 
 def _is_param(name: str) -> bool:
     return name.startswith(".params")
+
+
+def _items(leaves: Leaves) -> dict[str, Leaves]:
+    """Parameters apart from the rest, so that a model can be loaded without its optimiser."""
+    params = {name: leaf for name, leaf in leaves.items() if _is_param(name)}
+    return {"params": params, "rest": {name: leaf for name, leaf in leaves.items() if name not in params}}
 
 
 def _first_line(error: Exception) -> str:

@@ -42,7 +42,7 @@ class Config:
     dead_after: int = knob(100_000, "tokens without firing after which a latent counts as dead", at_least=1)
     # Optimiser
     learning_rate: float = knob(1e-3, "peak learning rate of Adam for the dictionary", over=0)
-    process_learning_rate: float = knob(1e-3, "peak learning rate of Adam for B, M and the intercept", over=0)
+    process_learning_rate: float = knob(3e-3, "peak learning rate of Adam for B, M and the intercept", over=0)
     warmup: float = knob(0.05, "share of the steps in which the learning rate rises linearly", at_least=0)
     decay: float = knob(0.2, "share of the steps, the last, in which it falls to zero and M keeps to a DAG", at_least=0)
     weight_decay: float = knob(0.0, "decoupled weight decay of the dictionary", at_least=0)
@@ -52,7 +52,7 @@ class Config:
     steps: int = knob(1000, "optimiser steps", at_least=1)
     batch: int = knob(32, "contexts a step, over all processes", at_least=1)
     seed: int = knob(0, "seed of the initialisation and of the order of the data", at_least=0)
-    dtype: Dtype = knob("float32", "precision of the matrix products; parameters stay float32")
+    dtype: Dtype = knob("float32", "precision of matrix products (float32: as the device does it), not of parameters")
     heldout: float = knob(0.1, "share of the documents never trained on, kept for the figures")
     model_shards: int = knob(1, "devices that share one copy of dictionary, B and M", at_least=1, may_change=True)
     log_every: int = knob(20, "steps between two lines of metrics.jsonl", at_least=1, may_change=True)
@@ -68,6 +68,8 @@ class Config:
             raise ConfigError(f"topk={self.topk} is more than latents={self.latents}; lower topk or add latents")
         if self.warmup + self.decay > 1:
             raise ConfigError(f"warmup={self.warmup}, decay={self.decay}: shares of the steps, at most 1 together")
+        if self.mode != "temporal" and self.dag_step == 0:
+            raise ConfigError(f"decay={self.decay} leaves no step of {self.steps} in which M could learn; lower decay")
         if not 0 < self.heldout < 1:
             raise ConfigError(f"heldout={self.heldout}: figures need held-out documents; set a share between 0 and 1")
         if self.latents % self.model_shards:

@@ -1,8 +1,11 @@
 """The dictionary: raw activations to sparse concepts and back."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 
+from tcr_jax.config import Activation
 from tcr_jax.params import Dictionary
 from tcr_jax.typing import Array
 
@@ -52,6 +55,8 @@ def activate(dictionary: Dictionary, y_btk: Array) -> jax.Array:
             return jnp.where(_largest(y_btk, dictionary.topk), y_btk, 0)
         case "batch_topk":
             return jnp.where(y_btk > dictionary.threshold, y_btk, 0)
+        case unknown:
+            raise ValueError(f"activation={unknown!r} is unknown; choose one of {', '.join(get_args(Activation))}")
 
 
 def encode(dictionary: Dictionary, x_btd: Array) -> jax.Array:
@@ -119,6 +124,17 @@ def batch_threshold(y_btk: Array, kept_bt: Array, topk: int, iterations: int = 4
 
 
 def _largest(magnitude_btk: jax.Array, count: int) -> jax.Array:
-    """True at the `count` largest entries of the last axis (more only where entries tie)."""
-    smallest_kept = jax.lax.top_k(jax.lax.stop_gradient(magnitude_btk), count)[0][..., -1:]
-    return magnitude_btk >= smallest_kept
+    """True at the `count` largest entries of the last axis (more only where entries tie), none of them negative.
+
+    The bits of floats that are not negative order as the floats do: the cut is found bit by bit from the top, as the
+    largest at which `count` entries remain. Unlike `lax.top_k` this needs no whole batch on any device of a mesh.
+    """
+    bits_btk = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(magnitude_btk), jnp.int32)
+
+    def set_bit(place: int, cut_bt: jax.Array) -> jax.Array:
+        higher_bt = cut_bt | (1 << (30 - place))
+        enough_bt = (bits_btk >= higher_bt[..., None]).sum(axis=-1) >= count
+        return jnp.where(enough_bt, higher_bt, cut_bt)
+
+    cut_bt = jax.lax.fori_loop(0, 31, set_bit, jnp.zeros(bits_btk.shape[:-1], jnp.int32))
+    return bits_btk >= cut_bt[..., None]

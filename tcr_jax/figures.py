@@ -70,18 +70,22 @@ def figures(sums: Sums) -> dict[str, jax.Array]:
     `fvu`: squared reconstruction error over the squared deviation of x from its mean.
     `l0`: latents that fire a token. `silent`: share of latents that never fired.
     `r2_past`: 1 - squared error over squared deviation of z from its mean, predicted from the past alone,
-    (I - M)^{-1} (sum_l B_l z_{t-l} + c). `r2_past_present`: the same with M z_t known, 1 - sum eps^2 / deviation.
+    (I - M)^{-1} (sum_l B_l z_{t-l} + c). `r2_past_present`: the same with M z_t known, 1 - sum eps^2 / deviation. Both
+    are pooled, so that concepts of large variance count most; 0 where nothing was scored or nothing varies.
     """
     tokens = jnp.maximum(sums.kept, 1)
     deviation_x = sums.xx - jnp.square(sums.x_d).sum() / tokens
     deviation_z = (sums.zz_k - jnp.square(sums.z_k) / jnp.maximum(sums.scored, 1)).sum()
-    tiny = jnp.finfo(jnp.float32).tiny
+
+    def share(part: jax.Array, whole: jax.Array) -> jax.Array:
+        return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 1)
+
     return {
-        "fvu": sums.error / jnp.maximum(deviation_x, tiny),
+        "fvu": share(sums.error, deviation_x),
         "l0": sums.fired_k.sum() / tokens,
         "silent": (sums.fired_k == 0).mean(),
-        "r2_past": 1 - sums.unpredicted_k.sum() / jnp.maximum(deviation_z, tiny),
-        "r2_past_present": 1 - sums.eps_k.sum() / jnp.maximum(deviation_z, tiny),
+        "r2_past": 1 - share(sums.unpredicted_k.sum(), deviation_z),
+        "r2_past_present": 1 - share(sums.eps_k.sum(), deviation_z),
     }
 
 

@@ -1,5 +1,6 @@
 """The training run: restore, step, log one step late, evaluate, save; stop when asked, and continue bit by bit."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,9 +19,11 @@ from tcr_jax.evaluate import describe_process, make_evaluate
 from tcr_jax.files import write_text
 from tcr_jax.mesh import batch_rows, to_global
 from tcr_jax.metrics_file import MetricsFile
-from tcr_jax.params import layout
-from tcr_jax.store import Description, Store, ordered_batches, training_batches
-from tcr_jax.train_step import TrainState, make_init_state, make_train_step
+from tcr_jax.params import parameter_count
+from tcr_jax.store import Store, ordered_batches, training_batches
+from tcr_jax.train_step import Metrics, TrainState, make_init_state, make_train_step
+
+Values = dict[str, float]
 
 
 class TrainingDiverged(RuntimeError):
@@ -40,14 +43,14 @@ def train(
     mesh: Mesh,
     *,
     say: Callable[[str], None] = lambda _: None,
-    observe: Callable[[dict[str, float]], None] = lambda _: None,
+    observe: Callable[[Values], None] = lambda _: None,
     should_stop: Callable[[int], bool] = lambda _: False,
 ) -> Outcome:
     """Trains from the latest checkpoint in `workdir`, or from the start where there is none.
 
     Args:
       config: of the run; saved as `workdir/config.json`.
-      workdir: of the run: `config.json`, `metrics.jsonl` and `checkpoints/`.
+      workdir: of the run: `config.json`, `metrics.jsonl` and `checkpoints/`. All processes must see it.
       mesh: all devices, from `make_mesh(config)`.
       say: is told in words what happens: warnings, what was restored.
       observe: is given every line of `metrics.jsonl`.
@@ -60,120 +63,156 @@ def train(
       TrainingDiverged: the loss is no longer finite; names the last good checkpoint.
     """
     store = Store.open(config.store, verify=(jax.process_index(), jax.process_count()))
-    source = store.description.source
-    for line in check_fit(config, store.description, store.tokens("train", config.heldout)):
+    for line in check_fit(config, store):
         say(f"warning: {line}")
     claim(workdir, config)
-
-    checkpoints = Checkpoints(workdir, config, source, mesh)
-    restored = checkpoints.restore_latest()
+    description = store.description
+    checkpoints = Checkpoints(workdir, config, description.source, description.digest, mesh)
     index, count = batch_rows(mesh)
     rows: Any = {"heldout": config.heldout, "batch": config.batch, "shard_index": index, "shard_count": count}
     batches = training_batches(store, seed=config.seed, **rows)
-    if restored is None:
-        mean_d, scale = jnp.float32(store.description.mean_d), jnp.float32(store.description.scale)
-        state = make_init_state(config, source.width, mesh)(mean_d, scale)
-    else:
-        state = restored.state
-        batches.set_state(restored.position)
-        for line in restored.damaged:
-            say(f"warning: {line}; continuing from the one before. It was moved to {workdir / 'damaged'}")
-        say(f"continuing from step {int(state.step)}")
-
-    step_number = int(state.step)
-    step = make_train_step(config, source.width, mesh)
-    evaluate = make_evaluate(config, source.width, mesh)
-    describe = jax.jit(describe_process)
-    metrics_file = MetricsFile(workdir, step_number) if jax.process_index() == 0 else None
-    clock = _Clock(config, store.description.source.context)
-    late: tuple[int, Any] | None = None
-
-    def heldout() -> Iterator[tuple[jax.Array, jax.Array]]:
-        for batch in ordered_batches(store, split="heldout", limit=config.evaluate_batches, **rows):
-            yield to_global(mesh, (batch.x_btd, batch.document_bt))
-
-    def write(values: dict[str, float]) -> None:
-        if metrics_file is not None:
-            metrics_file.write(values)
-        observe(values)
-
-    def check(number: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        wrong = [f"{name}={value}" for name, value in values.items() if not np.isfinite(value)]
-        if wrong:
-            checkpoints.wait()
-            last = checkpoints.steps()
-            raise TrainingDiverged(
-                f"step {number}: {', '.join(wrong)}. The last good checkpoint is "
-                f"{f'step {last[-1]}' if last else 'none'}, in {workdir / 'checkpoints'}; lower learning_rate or clip"
-            )
-        return values
-
-    def log(number: int, metrics: dict[str, jax.Array], state: TrainState) -> dict[str, float]:
-        process = {name: float(value) for name, value in jax.device_get(describe(state.params)).items()}
-        return {"step": number, **clock.read(number), **check(number, metrics), **process}
-
+    record: Record | None = None
     try:
-        finished = True
-        while step_number < config.steps:
-            if should_stop(step_number):
-                finished = False
+        state = _restore(checkpoints, batches, say)
+        if state is None:
+            mean_d, scale = jnp.float32(description.mean_d), jnp.float32(description.scale)
+            state = make_init_state(config, description.source.width, mesh)(mean_d, scale)
+        train_step = make_train_step(config, description.source.width, mesh)
+        evaluate = make_evaluate(config, description.source.width, mesh)
+        step = int(state.step)
+        record = Record(workdir, config, checkpoints, _kept_a_step(config, store), step, observe)
+
+        def heldout() -> Iterator[tuple[jax.Array, jax.Array]]:
+            for batch in ordered_batches(store, split="heldout", limit=config.evaluate_batches, **rows):
+                yield to_global(mesh, (batch.x_btd, batch.document_bt))
+
+        while step < config.steps:
+            if should_stop(step):
+                record.settle()
+                if step not in checkpoints.steps():
+                    checkpoints.save(state, batches.get_state(), None)
                 break
-            if step_number == config.dag_step:
-                state = _onto_dag(state)
             batch = next(batches)
-            x_btd, document_bt = to_global(mesh, (batch.x_btd, batch.document_bt))
-            state, metrics = step(state, x_btd, document_bt)
-            step_number += 1
-            if late is not None:
-                check(*late)  # the step before: its numbers are there while this one still runs
-            if not clock.running:
-                jax.block_until_ready(metrics)  # compilation is over
-                clock.start(step_number)
-            late = step_number, metrics
-            due = step_number % config.checkpoint_every == 0 or step_number == config.steps
-            if step_number == config.steps == config.dag_step:
+            state, metrics = train_step(state, *to_global(mesh, (batch.x_btd, batch.document_bt)))
+            step += 1
+            if step == config.dag_step:
                 state = _onto_dag(state)
-            if due:
-                values = log(step_number, metrics, state) | evaluate(state.params, heldout())
-                write(values)
-                checkpoints.save(state, batches.get_state(), values["heldout_loss"])
-                late = None
-                clock.start(step_number)
-            elif step_number % config.log_every == 0:
-                write(log(step_number, metrics, state))
-                late = None
-        if not finished and step_number not in checkpoints.steps():
-            if late is not None:
-                check(*late)
-            checkpoints.save(state, batches.get_state(), None)
+            record.note(step, metrics)
+            if step % config.checkpoint_every == 0 or step == config.steps:
+                values = record.write(state, evaluate(state.params, heldout()))
+                comparable = step >= config.dag_step  # before, M may have cycles: no model of the same kind
+                checkpoints.save(state, batches.get_state(), values["heldout_loss"] if comparable else None)
+            elif step % config.log_every == 0:
+                record.write(state)
         checkpoints.wait()
     finally:
         batches.close()
-        if metrics_file is not None:
-            metrics_file.close()
+        if record is not None:
+            record.close()
     checkpoints.close()
-    return Outcome(state, finished)
+    return Outcome(state, finished=step == config.steps)
 
 
-def check_fit(config: Config, description: Description, training_tokens: int) -> list[str]:
+class Record:
+    """The numbers of a run: checked one step late, while the next step runs; written on process 0; shown."""
+
+    def __init__(
+        self,
+        workdir: Path,
+        config: Config,
+        checkpoints: Checkpoints,
+        tokens_a_step: float,
+        step: int,
+        observe: Callable[[Values], None],
+    ) -> None:
+        self._config, self._checkpoints, self._observe = config, checkpoints, observe
+        self._tokens_a_step = tokens_a_step
+        self._file = MetricsFile(workdir, step) if jax.process_index() == 0 else None
+        self._describe = jax.jit(describe_process)
+        self._latest: tuple[int, Metrics] | None = None
+        self._since: tuple[int, float] | None = None  # a step and when it ended: speed is measured from here
+
+    def note(self, step: int, metrics: Metrics) -> None:
+        """Takes the metrics of a step that may still be running, and checks those of the step before."""
+        self.settle()
+        self._latest = step, metrics
+        if self._since is None:
+            jax.block_until_ready(metrics)  # compilation is over
+            self._since = step, time.perf_counter()
+
+    def settle(self) -> Values:
+        """The latest metrics, waited for. Raises `TrainingDiverged` where one is not finite."""
+        if self._latest is None:
+            return {}
+        step, metrics = self._latest
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        self._check(step, values)
+        return values
+
+    def write(self, state: TrainState, heldout: Values | None = None) -> Values:
+        """Adds a line for the latest step, with what held-out text says if it was asked. Returns the line."""
+        assert self._latest is not None, "no step was noted"
+        step, values = self._latest[0], self.settle()
+        line = {"step": step, "tokens": round(step * self._tokens_a_step), **self._speed(step), **values}
+        line |= {name: float(value) for name, value in jax.device_get(self._describe(state.params)).items()}
+        if heldout is not None:
+            self._check(step, heldout)
+            line |= heldout
+        if self._file is not None:
+            self._file.write(line)
+        self._observe(line)
+        self._since = step, time.perf_counter()
+        return line
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _speed(self, step: int) -> Values:
+        """Tokens a second since the last line, what was not training left out; nothing where no step was measured."""
+        if self._since is None or step == self._since[0]:
+            return {}
+        seconds = (time.perf_counter() - self._since[1]) / (step - self._since[0])
+        return {
+            "tokens_per_second": self._tokens_a_step / seconds,
+            "seconds_left": seconds * (self._config.steps - step),
+        }
+
+    def _check(self, step: int, values: Values) -> None:
+        wrong = [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]
+        if wrong:
+            self._checkpoints.wait()
+            last = self._checkpoints.steps()
+            raise TrainingDiverged(
+                f"step {step}: {', '.join(wrong)}. The last good checkpoint is "
+                f"{f'step {last[-1]}' if last else 'none'}; train in another workdir with a lower learning_rate, "
+                "process_learning_rate or clip"
+            )
+
+
+def check_fit(config: Config, store: Store) -> list[str]:
     """Warnings about this configuration on this store, in words.
 
     Raises:
       ConfigError: no token of the store has enough tokens before it.
     """
-    source = description.source
-    if source.context <= config.delays:
+    runs = (_longest_run(store, int(index)) for index in store.contexts("train", config.heldout))
+    longest = 0
+    for run in runs:
+        longest = max(longest, run)
+        if longest > config.delays:
+            break
+    else:
         raise ConfigError(
-            f"lags={config.delays} reach as far back as a context is long ({source.context} positions), so no token "
-            f"could be predicted; lower lags, or extract longer contexts"
+            f"lags={config.delays}, but no document has more than {longest} kept tokens in a row within a context of "
+            f"{store.description.source.context}: no token could be predicted; lower lags, or extract longer contexts"
         )
-    leaves = jax.tree.leaves(layout(config, source.width), is_leaf=lambda node: hasattr(node, "spec"))
-    parameters = sum(int(np.prod(leaf.shape)) for leaf in leaves)
-    if training_tokens < parameters:
+    tokens = store.tokens("train", config.heldout)
+    parameters = parameter_count(config, store.description.source.width)
+    if tokens < parameters:
         return [
-            f"{training_tokens:,} training tokens are fewer than {parameters:,} parameters: "
-            "extract more text, or lower latents or lags"
+            f"{tokens:,} training tokens are fewer than {parameters:,} parameters: extract more text, or lower latents "
+            "or lags"
         ]
     return []
 
@@ -192,11 +231,25 @@ def claim(workdir: Path, config: Config) -> None:
                 f"{workdir} holds a run with another configuration (there -> here): {'; '.join(differences)}. "
                 f"Use another workdir, or start with --config={path}"
             )
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("claim")  # all have looked
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         write_text(path, config.to_json())
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("claim")
+        multihost_utils.sync_global_devices("claimed")
+
+
+def _restore(checkpoints: Checkpoints, batches: Any, say: Callable[[str], None]) -> TrainState | None:
+    """The state to continue from, with the data at its place, or None for a new run."""
+    restored = checkpoints.restore_latest()
+    if restored is None:
+        return None
+    batches.set_state(restored.position)
+    for line in restored.damaged:
+        say(f"warning: {line}; continuing from the one before, and the damaged one is set aside in damaged/")
+    say(f"continuing from step {int(restored.state.step)}")
+    return restored.state
 
 
 def _onto_dag(state: TrainState) -> TrainState:
@@ -204,37 +257,25 @@ def _onto_dag(state: TrainState) -> TrainState:
     m_kk = state.params.process.m_kk
     if m_kk is None:
         return state
-    whole_kk = multihost_utils.process_allgather(m_kk, tiled=True) if jax.process_count() > 1 else np.asarray(m_kk)
-    projected_kk = project_to_dag(whole_kk)
+
+    def whole(array: jax.Array) -> np.ndarray:
+        return multihost_utils.process_allgather(array, tiled=True) if jax.process_count() > 1 else np.asarray(array)
+
+    projected_kk = project_to_dag(whole(m_kk), np.sqrt(whole(state.latents.power_k)))
     placed_kk = jax.make_array_from_callback(m_kk.shape, m_kk.sharding, lambda index: projected_kk[index])
     process = state.params.process.replace(m_kk=placed_kk)
     return state.replace(params=state.params.replace(process=process))
 
 
-class _Clock:
-    """Positions a second and the time left, measured between two readings."""
+def _kept_a_step(config: Config, store: Store) -> float:
+    """Tokens trained on a step, on average: positions that are neither dropped nor held out."""
+    return config.batch * store.tokens("train", config.heldout) / len(store.contexts("train", config.heldout))
 
-    def __init__(self, config: Config, context: int) -> None:
-        self._positions, self._steps = config.batch * context, config.steps
-        self._step, self._time = 0, 0.0
 
-    @property
-    def running(self) -> bool:
-        return self._time > 0
-
-    def start(self, step: int) -> None:
-        """Measures from here on, and leaves out what went before."""
-        self._step, self._time = step, time.perf_counter()
-
-    def read(self, step: int) -> dict[str, float]:
-        """What is known at `step`; nothing of speed where no step was measured."""
-        tokens, started, since = step * self._positions, self._time, step - self._step
-        self.start(step)
-        if since == 0:
-            return {"tokens": tokens}
-        seconds = (self._time - started) / since
-        return {
-            "tokens": tokens,
-            "tokens_per_second": self._positions / seconds,
-            "seconds_left": seconds * (self._steps - step),
-        }
+def _longest_run(store: Store, index: int) -> int:
+    """Kept tokens in a row, of one document, in one context."""
+    context = store[index]
+    document_t = np.where(context.kept_t, context.document_t, -1)
+    cuts = np.flatnonzero(np.diff(document_t, prepend=-2, append=-2))
+    lengths = [end - start for start, end in zip(cuts[:-1], cuts[1:], strict=True) if document_t[start] >= 0]
+    return max(lengths, default=0)

@@ -40,12 +40,20 @@ def batch_rows(mesh: Mesh) -> tuple[int, int]:
     """(index, count): this process feeds rows index, index + count, ... of every batch.
 
     Processes whose devices only split the parameters further share the same rows.
+
+    Raises:
+      ConfigError: two processes share some of their rows but not all.
     """
     rows_of_process: dict[int, list[int]] = {}
     for row, devices in enumerate(mesh.devices):
         for device in devices:
             rows_of_process.setdefault(device.process_index, []).append(row)
     groups = sorted({tuple(sorted(set(rows))) for rows in rows_of_process.values()})
+    if len({row for group in groups for row in group}) != sum(map(len, groups)) or len({*map(len, groups)}) > 1:
+        raise ConfigError(
+            "processes share some rows of a batch but not all; model_shards must divide the devices of a process, or "
+            "be a multiple of them"
+        )
     mine = tuple(sorted(set(rows_of_process[jax.process_index()])))
     return groups.index(mine), len(groups)
 

@@ -7,6 +7,7 @@ concept's innovations and its incoming edges is then the same in a dictionary of
 Source: Song et al. 2025 (arXiv 2509.23323), section 4; where this differs, the term says so.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from tcr_jax.config import Config
 from tcr_jax.dictionary import activate, batch_threshold, decode, preactivate
 from tcr_jax.params import Dictionary, Params, Process
 from tcr_jax.process import history, predict
-from tcr_jax.typing import DROPPED, Array
+from tcr_jax.typing import Array
 
 
 class Forward(NamedTuple):
@@ -48,7 +49,9 @@ class Terms(NamedTuple):
     revival: jax.Array
 
 
-def forward(params: Params, x_btd: Array, document_bt: Array, *, training: bool = False) -> Forward:
+def forward(
+    params: Params, x_btd: Array, document_bt: Array, *, training: bool = False, gather: Callable = lambda z: z
+) -> Forward:
     """Encodes every token once, and predicts it from the tokens before it and from itself.
 
     Args:
@@ -56,11 +59,12 @@ def forward(params: Params, x_btd: Array, document_bt: Array, *, training: bool 
       x_btd: raw activations.
       document_bt: document of each position, negative where dropped.
       training: `batch_topk` takes its threshold from this batch instead of the saved one.
+      gather: where devices share the latents, brings each token's together: once, for the activation and for all lags.
     """
-    kept_bt = jnp.asarray(document_bt) != DROPPED
+    kept_bt = jnp.asarray(document_bt) >= 0
     x_btd = jnp.where(kept_bt[..., None], x_btd, 0).astype(jnp.float32)
     dictionary = params.dictionary
-    y_btk = preactivate(dictionary, x_btd)
+    y_btk = gather(preactivate(dictionary, x_btd))
     if training and dictionary.activation == "batch_topk":
         dictionary = dictionary.replace(threshold=batch_threshold(y_btk, kept_bt, dictionary.topk))
     z_btk = jnp.where(kept_bt[..., None], activate(dictionary, y_btk), 0)
@@ -81,7 +85,10 @@ def innovation(out: Forward, kind: str) -> jax.Array:
     """mean over scored tokens of sum_i rho(eps_i) / d, rho(eps) = eps^2 (`squared`) or |eps| (`laplace`).
 
     `laplace` is the paper's negative log-likelihood. On codes with exact zeros it is minimised by predicting zero,
-    whatever the past: `squared` is the one that learns relations there.
+    whatever the past: `squared` is the one that learns relations there. But squared error is a Gaussian likelihood, and
+    both losses weigh concepts by their own scale: neither tells cause from effect within a token, and an edge is worth
+    most where it points at the concept of larger variance (Reisach et al. 2021, arXiv 2102.13647). Delayed edges have
+    their direction from time.
     """
     eps_btk = out.eps_btk
     loss_btk = jnp.square(eps_btk) if kind == "squared" else jnp.abs(eps_btk)
@@ -92,7 +99,7 @@ def edge_weight(rms_k: Array | None, latents: int, width: int) -> jax.Array:
     """w_ij, the price of one unit of B_ij or M_ij [k, k], at every lag: rms_i rms_j / d; without `rms_k`, 1 / d.
 
     With the root mean squares of the concepts, the squared innovation of i and the price of an edge into i scale alike:
-    an edge stays at zero exactly where |corr(eps_i, z_j)| < beta / (2 alpha), at any width and any firing rate.
+    an edge stays at zero where |E eps_i z_j| / (rms_i rms_j) < beta / (2 alpha), at any width and any firing rate.
     """
     if rms_k is None:
         return jnp.full((latents, latents), 1 / width)
@@ -116,29 +123,47 @@ def acyclicity(process: Process, kind: str, width: int) -> jax.Array:
 
 
 def revival(dictionary: Dictionary, out: Forward, idle_k: Array, dead_after: int, key: jax.Array) -> jax.Array:
-    """||e - e^||^2 / ||e||^2, where e^ reconstructs the error e = x - x^ from dead latents alone; 0 if none is dead.
+    """||e - W_dec^T y||^2 / ||e||^2 over dead latents: their pre-activations y are to explain the error e = x - x^.
 
-    The auxiliary loss of Gao et al. 2024 (arXiv 2406.04093, appendix A.2). Chosen over resampling because it is smooth
-    and leaves Adam's moments and the rows of B and M alone. At most d/2 dead latents, drawn anew each step, take part,
-    so its cost is that of a small dictionary however many are dead.
+    The auxiliary loss of Gao et al. 2024 (arXiv 2406.04093, appendix A.2), with one difference: instead of the largest
+    pre-activations of each token, up to d/2 dead latents drawn anew each step take part in all tokens: a small matrix
+    product and no second top-k. Chosen over resampling because it is smooth and leaves Adam's moments and the
+    rows of B and M alone. Zero, and free, while none is dead.
     """
     latents, width = dictionary.encoder_kd.shape
     count = min(max(width // 2, 1), latents)
     dead_k = idle_k >= dead_after
     drawn_k = jnp.where(dead_k, 1 + jax.random.uniform(key, (latents,)), 0)
     chosen = jax.lax.top_k(drawn_k, count)[1]
-    error_btd = jax.lax.stop_gradient((out.x_btd - out.reconstruction_btd) / dictionary.scale)
-    error_btd = jnp.where(out.kept_bt[..., None], error_btd, 0)
-    encoder, decoder = dictionary.encoder_kd[chosen], dictionary.decoder_kd[chosen]
-    y = jnp.einsum("btd,nd->btn", error_btd.astype(encoder.dtype), encoder, preferred_element_type=jnp.float32)
-    y = jnp.where(dead_k[chosen], y, 0)
-    guess_btd = jnp.einsum("btn,nd->btd", y.astype(decoder.dtype), decoder, preferred_element_type=jnp.float32)
-    share = jnp.square(error_btd - guess_btd).sum() / jnp.maximum(jnp.square(error_btd).sum(), 1e-9)
-    return jnp.where(dead_k.any(), share, 0)
+
+    def unexplained(dictionary: Dictionary) -> jax.Array:
+        bias_k = dictionary.encoder_bias_k
+        few = dictionary.replace(
+            encoder_kd=dictionary.encoder_kd[chosen],
+            decoder_kd=dictionary.decoder_kd[chosen],
+            encoder_bias_k=None if bias_k is None else bias_k[chosen],
+            decoder_bias_d=None,
+            mean_d=jnp.zeros_like(dictionary.mean_d),
+        )
+        y_btn = jnp.where(dead_k[chosen], preactivate(few, out.x_btd - dictionary.mean_d), 0)
+        error_btd = jax.lax.stop_gradient(out.x_btd - out.reconstruction_btd)
+        left_btd, error_btd = (
+            jnp.where(out.kept_bt[..., None], values, 0) for values in (error_btd - decode(few, y_btn), error_btd)
+        )
+        return jnp.square(left_btd).sum() / jnp.maximum(jnp.square(error_btd).sum(), 1e-9)
+
+    return jax.lax.cond(dead_k.any(), unexplained, lambda _: jnp.zeros(()), dictionary)
 
 
 def objective(
-    params: Params, x_btd: Array, document_bt: Array, config: Config, rms_k: Array, idle_k: Array, key: jax.Array
+    params: Params,
+    x_btd: Array,
+    document_bt: Array,
+    config: Config,
+    weight_kk: Array,
+    idle_k: Array,
+    key: jax.Array,
+    gather: Callable = lambda z: z,
 ) -> tuple[jax.Array, tuple[Terms, Forward]]:
     """The part of L that has a gradient (all but sparsity), with every term and the forward pass beside it.
 
@@ -147,13 +172,13 @@ def objective(
       x_btd: raw activations.
       document_bt: document of each position, negative where dropped.
       config: which terms, and their weights.
-      rms_k: root mean square of each concept, for the price of an edge.
+      weight_kk: price of an edge, from `edge_weight`.
       idle_k: tokens since each latent last fired.
       key: for the draw of dead latents.
+      gather: see `forward`.
     """
     compute = with_matrices(params, config.dtype)
-    out = forward(compute, x_btd, document_bt, training=True)
-    weight_kk = edge_weight(rms_k if config.sparsity == "standardised" else None, *params.dictionary.encoder_kd.shape)
+    out = forward(compute, x_btd, document_bt, training=True, gather=gather)
     terms = Terms(
         reconstruction=reconstruction(out, params.dictionary.scale),
         innovation=innovation(out, config.innovation),

@@ -1,5 +1,6 @@
 """The parameters: their shapes and, beside each, how it is split over a device mesh."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -85,6 +86,11 @@ def layout(config: Config, width: int) -> Params:
             intercept_k=_leaf((k,), P("model")) if config.intercept else None,
         ),
     )
+
+
+def parameter_count(config: Config, width: int) -> int:
+    """Numbers in all parameters together."""
+    return sum(jax.tree.leaves(map_layout(lambda leaf: math.prod(leaf.shape), layout(config, width))))
 
 
 def map_layout(function: Callable[[Leaf], Any], leaves: Params) -> Params:

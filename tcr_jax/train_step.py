@@ -30,7 +30,10 @@ class LatentStatistics(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-    """All that a run is: restoring it continues the run bit by bit."""
+    """All that a run is: restoring it continues the run bit by bit.
+
+    `latents` is beside the optimiser's state because the objective, not the optimiser, needs it.
+    """
 
     step: jax.Array
     params: Params
@@ -46,12 +49,13 @@ def init_state(config: Config, width: int, mean_d: Array, scale: Array) -> Train
     """The state before the first step; see `init_params` for the arguments."""
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params = init_params(config, width, mean_d, scale, init_key)
-    zeros_k = jnp.zeros(config.latents)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=make_optimizer(config).init(params),
-        latents=LatentStatistics(idle_k=zeros_k, power_k=zeros_k, seen=jnp.zeros(())),
+        latents=LatentStatistics(
+            idle_k=jnp.zeros(config.latents), power_k=jnp.zeros(config.latents), seen=jnp.zeros(())
+        ),
         key=key,
     )
 
@@ -71,7 +75,9 @@ def state_shardings(config: Config, width: int, mesh: Mesh) -> Any:
     return jax.tree.map_with_path(sharding, abstract)
 
 
-def train_step(state: TrainState, x_btd: Array, document_bt: Array, config: Config) -> tuple[TrainState, Metrics]:
+def train_step(
+    state: TrainState, x_btd: Array, document_bt: Array, config: Config, gather: Callable = lambda z: z
+) -> tuple[TrainState, Metrics]:
     """One step of the optimiser on one batch. Pure; `make_train_step` jits and shards it.
 
     Args:
@@ -79,6 +85,7 @@ def train_step(state: TrainState, x_btd: Array, document_bt: Array, config: Conf
       x_btd: raw activations.
       document_bt: document of each position, negative where dropped.
       config: static.
+      gather: see `objective.forward`.
 
     Returns:
       The state after, and the metrics of this batch (before the update): every loss term, `fvu`, `l0`, `dead`,
@@ -86,14 +93,14 @@ def train_step(state: TrainState, x_btd: Array, document_bt: Array, config: Conf
     """
     key, draw_key = jax.random.split(state.key)
     rms_k = jnp.sqrt(state.latents.power_k / jnp.maximum(state.latents.seen, 1e-9))
-    gradient = jax.value_and_grad(objective, has_aux=True)
-    (smooth, (terms, out)), grads = gradient(
-        state.params, x_btd, document_bt, config, rms_k, state.latents.idle_k, draw_key
+    shape = state.params.dictionary.encoder_kd.shape
+    weight_kk = edge_weight(rms_k if config.sparsity == "standardised" else None, *shape)
+    (smooth, (terms, out)), grads = jax.value_and_grad(objective, has_aux=True)(
+        state.params, x_btd, document_bt, config, weight_kk, state.latents.idle_k, draw_key, gather
     )
-    price_kk = config.sparsity_weight * edge_weight(
-        rms_k if config.sparsity == "standardised" else None, *state.params.dictionary.encoder_kd.shape
+    updates, opt_state = make_optimizer(config).update(
+        grads, state.opt_state, state.params, price_kk=config.sparsity_weight * weight_kk
     )
-    updates, opt_state = make_optimizer(config).update(grads, state.opt_state, state.params, price_kk=price_kk)
     params = _with_threshold(optax.apply_updates(state.params, updates), state, out)
     latents = _observe(state.latents, out)
     seen = figures(collect(state.params, out, past=False))
@@ -113,8 +120,12 @@ def make_train_step(
     """`train_step` jitted for a mesh: state donated and sharded, batch split over `data`, metrics on every device."""
     shardings = state_shardings(config, width, mesh)
     rows, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+
+    def gather(y_btk: jax.Array) -> jax.Array:
+        return jax.lax.with_sharding_constraint(y_btk, rows)
+
     return jax.jit(
-        lambda state, x_btd, document_bt: train_step(state, x_btd, document_bt, config),
+        lambda state, x_btd, document_bt: train_step(state, x_btd, document_bt, config, gather),
         in_shardings=(shardings, rows, rows),
         out_shardings=(shardings, everywhere),
         donate_argnums=0,

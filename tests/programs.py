@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-SMALL = ("--latents=16", "--topk=4", "--lags=2", "--batch=8", "--steps=24", "--checkpoint_every=8", "--log_every=4")
+SMALL = (
+    *("--latents=16", "--topk=4", "--lags=2", "--batch=8", "--steps=24", "--decay=0.5"),
+    *("--checkpoint_every=8", "--log_every=4"),
+)
 
 
 def environment(cache: Path, devices: int = 1) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from tcr_jax import Config
+from tcr_jax import Config, checkpoint
 from tcr_jax.checkpoint import CheckpointError, Checkpoints, fingerprint, load_run
 from tcr_jax.mesh import make_mesh
 from tcr_jax.store import Source
@@ -28,7 +28,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workdir with checkpoints 1, 3 and 4, of which 1 is the best; 2 was dropped."""
     workdir = tmp_path_factory.mktemp("run")
     (workdir / "config.json").write_text(CONFIG.to_json())
-    checkpoints = Checkpoints(workdir, CONFIG, SOURCE, make_mesh(CONFIG))
+    checkpoints = Checkpoints(workdir, CONFIG, SOURCE, "data", make_mesh(CONFIG))
     for step, loss in [(1, 0.1), (2, 0.9), (3, 0.5), (4, 0.6)]:
         checkpoints.save(state_at(step), {"next": step}, loss)
     checkpoints.close()
@@ -49,8 +49,8 @@ def state_at(step: int):
     return state.replace(step=jnp.int32(step), params=state.params.replace(process=process))
 
 
-def restore(workdir: Path, config: Config = CONFIG, source: Source = SOURCE):
-    checkpoints = Checkpoints(workdir, config, source, make_mesh(config))
+def restore(workdir: Path, config: Config = CONFIG, source: Source = SOURCE, data: str = "data"):
+    checkpoints = Checkpoints(workdir, config, source, data, make_mesh(config))
     try:
         return checkpoints.restore_latest()
     finally:
@@ -136,12 +136,57 @@ def test_an_array_changed_behind_a_valid_file_is_noticed(workdir: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_all_checkpoints_damaged_is_an_error(workdir: Path) -> None:
-    """Training never silently starts again from the first step."""
+    """Training never silently starts again from step 0: however often it is started, nothing is moved."""
     for step in (1, 3, 4):
         largest_file(workdir / "checkpoints" / str(step) / "params").unlink()
-    with pytest.raises(CheckpointError, match="every checkpoint in .* is damaged"):
+    for _ in range(2):
+    """Training never silently starts again from step 0: started again and again, nothing is moved."""
+            restore(workdir)
+    assert not (workdir / "damaged").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_step_damaged_twice_is_set_aside_twice(workdir: Path) -> None:
+    """A checkpoint saved again in the place of a damaged one, and damaged again, keeps neither from being kept."""
+    for _ in range(2):
+        largest_file(workdir / "checkpoints" / "4" / "params").unlink()
+        assert int(restore(workdir).state.step) == 3
+        checkpoints = Checkpoints(workdir, CONFIG, SOURCE, "data", make_mesh(CONFIG))
+        checkpoints.save(state_at(4), {"next": 4}, 0.6)
+        checkpoints.close()
+    assert sorted(path.name for path in (workdir / "damaged").iterdir()) == ["4", "4-1"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_report_falls_back_too(workdir: Path) -> None:
+    """`load_run` reads the checkpoint before a damaged one and says so; asked for the damaged one, it refuses."""
+    largest_file(workdir / "checkpoints" / "4" / "params").unlink()
+    run = load_run(workdir)
+    assert run.step == 3
+    assert "checkpoint 4 is damaged" in run.damaged[0]
+    with pytest.raises(CheckpointError, match="checkpoint 4 is damaged"):
+        load_run(workdir, step=4)
+
+
+def test_what_is_not_damage_moves_nothing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little memory, or a checkpoint of another version, is an error of its own; no checkpoint is set aside."""
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "fingerprint", lambda _: (_ for _ in ()).throw(MemoryError("no room")))
+        with pytest.raises(MemoryError):
+            restore(workdir)
+    note = workdir / "checkpoints" / "4" / "run" / "metadata"
+    record = json.loads(note.read_text())
+    record["config"]["a_knob_of_another_version"] = 1
+    note.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="another version of this library: no such field: a_knob"):
         restore(workdir)
-    assert sorted(path.name for path in (workdir / "damaged").iterdir()) == ["1", "3", "4"]
+    assert not (workdir / "damaged").exists()
+
+
+def test_another_store_is_refused(workdir: Path) -> None:
+    """A position in the data means nothing where the contents are others, be the description the same."""
+    with pytest.raises(CheckpointError, match="contents of the store: data -> other"):
+        restore(workdir, data="other")
 
 
 @pytest.mark.parametrize(

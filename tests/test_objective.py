@@ -27,7 +27,7 @@ def random_params(config: Config):
 
 def terms_of(params, config: Config, x_btd=X_BTD, document_bt=DOCUMENT_BT):
     k = config.latents
-    return objective(params, x_btd, document_bt, config, jnp.ones(k), jnp.zeros(k), KEY)
+    return objective(params, x_btd, document_bt, config, edge_weight(None, k, D), jnp.zeros(k), KEY)
 
 
 def test_terms_are_their_equations() -> None:
@@ -86,8 +86,8 @@ def test_no_term_depends_on_the_number_of_latents(kind: str) -> None:
 
 
 def test_an_edge_pays_for_itself_above_a_correlation() -> None:
-    """At B = 0 the gradient of the innovation term beats the price of an edge exactly where
-    |corr(eps_i, z_j)| > beta / (2 alpha), with uncentred correlations."""
+    """At B = 0, where eps = z, the gradient of the innovation term beats the price of an edge exactly where
+    |E eps_i z_j| / (rms_i rms_j) > beta / (2 alpha)."""
     config = Config(latents=K, activation="identity", lags=1, mode="temporal", innovation_weight=0.5)
     params = init_params(config, D, jnp.zeros(D), jnp.float32(1.0), jax.random.key(0))
     document_bt = np.zeros((3, T), np.int32)

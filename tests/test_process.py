@@ -95,7 +95,8 @@ def test_explanations_add_up(token: int) -> None:
     """All contributions and the intercept sum to the prediction, at starts of documents too."""
     process, z_tk = random_process(), random_z()
     parts = explain(process, z_tk, DOCUMENT_T, token, 3)
-    assert float(parts.prediction) == float(parts.delayed_lk.sum() + parts.instantaneous_k.sum() + parts.intercept)
+    total = float(parts.delayed_lk.sum() + parts.instantaneous_k.sum() + parts.intercept)
+    assert float(parts.prediction) == pytest.approx(total)
     np.testing.assert_allclose(parts.prediction, by_hand(process, z_tk, DOCUMENT_T)[token, 3], atol=1e-5)
 
 
@@ -136,7 +137,7 @@ def test_spectral_radius_is_the_largest_eigenvalue(eigenvalues: tuple[complex, c
     total, product = sum(eigenvalues), np.prod(eigenvalues)
     companion = np.array([[total, -product], [1, 0]]).real
     radius = spectral_radius(Process(jnp.float32(companion)[None], None, None))
-    np.testing.assert_allclose(radius, max(abs(np.array(eigenvalues))), rtol=0.01)
+    np.testing.assert_allclose(radius, max(abs(np.array(eigenvalues))), rtol=0.02)
 
 
 def test_memory_does_not_grow_with_the_lags() -> None:

@@ -1,6 +1,7 @@
 """What a store says about itself: where its activations come from, what it holds, and whether it is complete."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ class Description:
     mean_d: np.ndarray  # per channel
     std_d: np.ndarray  # per channel
     scale: float  # root mean square of x - mean over channels
+
+    @property
+    def digest(self) -> str:
+        """A name for the contents of all shards, in order."""
+        return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(self) | {"mean_d": self.mean_d.tolist(), "std_d": self.std_d.tolist()}
