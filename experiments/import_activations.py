@@ -88,8 +88,8 @@ def main() -> None:
         documents=optional(DOCUMENTS.value, "documents"),
         kept=optional(KEPT.value, "kept"),
         pieces=read_pieces(),
-        early=EARLY.value,
-        outlier=OUTLIER.value or math.inf,
+        skip_first=EARLY.value,
+        outlier_norm=OUTLIER.value or math.inf,
         progress=lambda done, shards: print(f"shard {done} of {shards}", flush=True),
     )
     print(

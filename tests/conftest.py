@@ -37,5 +37,5 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokens = rng.integers(0, 50, (SEQUENCES, CONTEXT))
     documents = np.repeat(np.arange(SEQUENCES)[:, None], CONTEXT, axis=1)
     source = Source(model="synthetic", layer=1, width=WIDTH, context=CONTEXT, dtype="float32")
-    import_arrays(directory, source, known_process(rng), tokens, documents=documents, early=0, outlier=1e9)
+    import_arrays(directory, source, known_process(rng), tokens, documents=documents, skip_first=0, outlier_norm=np.inf)
     return directory

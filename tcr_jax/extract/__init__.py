@@ -3,7 +3,7 @@
     documents   text.py (python_docs.py: text that every Python installation carries)
     contexts    chunks.py, packing.py, plan.py: what goes where, known before the model runs
     model       language_model.py (gguf.py: quantised files), residual_stream.py, pieces.py
-    store       keep.py: the positions kept; shards.py: runs the model over one shard
+    store       shards.py: runs the model over one shard
 
 Nothing is imported here: text and plans need no torch.
 """

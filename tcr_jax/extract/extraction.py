@@ -10,14 +10,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tcr_jax.extract.config import ExtractConfig
 from tcr_jax.extract.errors import ExtractError
-from tcr_jax.extract.keep import Keep
 from tcr_jax.extract.language_model import exact_revision, fast_dtype, load_model, load_tokenizer
 from tcr_jax.extract.pieces import printable_pieces
 from tcr_jax.extract.plan import Plan, make_plan, split_evenly
 from tcr_jax.extract.residual_stream import check_layer, find_blocks
 from tcr_jax.extract.shards import compute_contexts
 from tcr_jax.extract.text import Document, read_documents
-from tcr_jax.store import Description, Source, begin, finish, finished_shards, write_shard
+from tcr_jax.store import Description, Keep, Source, begin, finish, finished_shards, write_shard
 from tcr_jax.store.records import record_size
 
 
@@ -65,7 +64,7 @@ def extract(
         lambda text: tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"],
         context=config.context,
         prefix=prefix,
-        shortest=keep.first + 1,
+        shortest=keep.skip_first + 1,
         max_tokens=config.max_tokens or None,
     )
     report(Progress("loading the model", len(plan.names), 0, 0))

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import torch
 from transformers import PreTrainedModel
 
 from tcr_jax.extract.chunks import Chunk
 from tcr_jax.extract.errors import ExtractError
-from tcr_jax.extract.keep import Keep
 from tcr_jax.extract.packing import Packed
 from tcr_jax.extract.residual_stream import residual_stream
 from tcr_jax.store.description import DTYPES, Source
+from tcr_jax.store.keep import Keep
 from tcr_jax.store.records import Context
 from tcr_jax.typing import DROPPED
 
@@ -32,7 +31,7 @@ def compute_contexts(
       model: the language model.
       packed: the chunks of every context.
       source: layer, width, context and dtype of the store.
-      keep: which positions of a chunk are kept.
+      keep: which positions are kept.
       batch: chunks in a forward pass.
       names: of the documents, by id, for messages.
       report: told the tokens of every forward pass.
@@ -42,24 +41,21 @@ def compute_contexts(
     """
     chunks = [chunk for context in packed for chunk in context]
     activations: list[np.ndarray] = [np.empty(0)] * len(chunks)
-    kept: list[np.ndarray] = [np.empty(0)] * len(chunks)
     for indices in batches_by_length([len(chunk.token_t) for chunk in chunks], batch):
         x_btd = residual_stream(model, source.layer, _pad([chunks[index] for index in indices])).float()
-        norm_bt = torch.linalg.vector_norm(x_btd, dim=-1).cpu().numpy()
-        for index, x_td, norm_t in zip(indices, x_btd, norm_bt, strict=True):
-            t = len(chunks[index].token_t)
-            if not np.isfinite(norm_t[:t]).all():
+        for index, padded_td in zip(indices, x_btd, strict=True):
+            x_td = padded_td[: len(chunks[index].token_t)]
+            if not x_td.isfinite().all():
                 raise ExtractError(
                     f"document {names[chunks[index].document]!r}: the model gives NaN or Inf at layer {source.layer}; "
                     "compute in float32, or leave the document out"
                 )
-            activations[index] = x_td[:t].cpu().numpy().astype(DTYPES[source.dtype])
-            kept[index] = keep(norm_t[:t])
+            activations[index] = x_td.cpu().numpy().astype(DTYPES[source.dtype])
         report(sum(len(chunks[index].token_t) for index in indices))
     start = 0
     for context in packed:
         end = start + len(context)
-        yield _lay_out(context, activations[start:end], kept[start:end], source)
+        yield keep(_lay_out(context, activations[start:end], source))
         start = end
 
 
@@ -78,21 +74,20 @@ def _pad(chunks: Sequence[Chunk]) -> np.ndarray:
     return token_bt
 
 
-def _lay_out(packed: Packed, activations: Sequence[np.ndarray], kept: Sequence[np.ndarray], source: Source) -> Context:
+def _lay_out(packed: Packed, activations: Sequence[np.ndarray], source: Source) -> Context:
     """The chunks one after the other, then padding."""
     t = source.context
     context = Context(
         activations_td=np.zeros((t, source.width), DTYPES[source.dtype]),
         token_t=np.zeros(t, np.int32),
         document_t=np.full(t, DROPPED, np.int32),
-        kept_t=np.zeros(t, np.bool_),
+        kept_t=np.ones(t, np.bool_),
     )
     start = 0
-    for chunk, x_td, kept_t in zip(packed, activations, kept, strict=True):
+    for chunk, x_td in zip(packed, activations, strict=True):
         span = slice(start, start + len(chunk.token_t))
         context.activations_td[span] = x_td
         context.token_t[span] = chunk.token_t
         context.document_t[span] = chunk.document
-        context.kept_t[span] = kept_t
         start = span.stop
     return context

@@ -4,6 +4,7 @@ from tcr_jax.store.arrays import open_array
 from tcr_jax.store.description import Description, Shard, Source
 from tcr_jax.store.files import StoreError
 from tcr_jax.store.importer import import_arrays
+from tcr_jax.store.keep import Keep
 from tcr_jax.store.pipeline import Batch, ordered_batches, training_batches
 from tcr_jax.store.reader import Store
 from tcr_jax.store.records import Context
@@ -15,6 +16,7 @@ __all__ = [
     "Batch",
     "Context",
     "Description",
+    "Keep",
     "Shard",
     "Source",
     "Store",

@@ -9,6 +9,7 @@ import numpy as np
 
 from tcr_jax.store.description import DTYPES, Description, Source
 from tcr_jax.store.files import StoreError
+from tcr_jax.store.keep import Keep
 from tcr_jax.store.records import Context, record_size
 from tcr_jax.store.shards import finished_shards, write_shard
 from tcr_jax.store.writer import begin, finish
@@ -24,8 +25,8 @@ def import_arrays(
     documents: np.ndarray | None = None,
     kept: np.ndarray | None = None,
     pieces: Sequence[str] | None = None,
-    early: int = 4,
-    outlier: float = 3.0,
+    skip_first: int = 4,
+    outlier_norm: float = 3.0,
     shard_bytes: int = 2**28,
     progress: Callable[[int, int], None] = lambda done, shards: None,
 ) -> Description:
@@ -44,8 +45,8 @@ def import_arrays(
         padding. Default: one document a sequence. They decide what is held out together and where lags end.
       kept: which positions to use, of the same leading shape. Default: all.
       pieces: text of every token id. Default: `<17>` for id 17.
-      early: positions dropped at the start of each document, where language models keep attention sinks.
-      outlier: multiple of the context's median norm over which a position is dropped, for sinks elsewhere.
+      skip_first: positions dropped at the start of a document in every context, as in `Keep`.
+      outlier_norm: multiple of the median norm over which a position is dropped, as in `Keep`.
       shard_bytes: size that a shard does not pass, unless by its only context.
       progress: called after every shard with the shards done and those in all.
 
@@ -69,12 +70,11 @@ def import_arrays(
     if largest >= len(pieces):
         raise StoreError(f"pieces: {len(pieces)} of them, but token id {largest} occurs; give one an id")
 
-    mask = "" if kept is None else "what the given mask leaves out; "
+    keep, mask = Keep(skip_first, outlier_norm), "" if kept is None else "; and what the given mask leaves out"
     source = dataclasses.replace(
         source,
         text=f"{source.text} (imported arrays, ids {_digest(stream)})".strip(),
-        kept_policy=f"dropped: {mask}the first {early} positions of every document; "
-        f"norms over {outlier:g} times the median of the context's other positions",
+        kept_policy=f"{keep}{mask}",
     )
     contexts = -(-len(stream.token_t) // source.context)
     share = max(1, shard_bytes // record_size(source))
@@ -84,12 +84,12 @@ def import_arrays(
     for index in range(shards):
         if index not in finished:
             numbers = range(index * share, min((index + 1) * share, contexts))
-            write_shard(directory, source, index, _cut(stream, source, early, outlier, numbers))
+            write_shard(directory, source, index, _cut(stream, source, keep, numbers))
         progress(index + 1, shards)
     return finish(directory, source, shards)
 
 
-def _cut(stream: Context, source: Source, early: int, outlier: float, numbers: range) -> Iterator[Context]:
+def _cut(stream: Context, source: Source, keep: Keep, numbers: range) -> Iterator[Context]:
     """The contexts of these numbers, from the whole stream of positions; the last of all is padded."""
     for number in numbers:
         start = number * source.context
@@ -100,22 +100,8 @@ def _cut(stream: Context, source: Source, early: int, outlier: float, numbers: r
             raise StoreError(f"activations: NaN or Inf at token {start + bad}, document {document_t[bad]}; repair it")
         with np.errstate(over="ignore"):  # what overflows becomes Inf, which the writer refuses
             x_td = x_td.astype(DTYPES[source.dtype])
-        kept_t = kept_t.astype(bool) & (document_t != DROPPED) & ~_is_early(stream.document_t, start, stop, early)
-        norm_t = np.linalg.norm(x_td.astype(np.float32), axis=-1)
-        kept_t &= norm_t <= outlier * np.median(norm_t[kept_t]) if kept_t.any() else False
-        context = Context(x_td, token_t.astype(np.int32), document_t.astype(np.int32), kept_t)
-        yield context if stop - start == source.context else _pad(context, source.context)
-
-
-def _is_early(document_n: np.ndarray, start: int, stop: int, early: int) -> np.ndarray:
-    """Which of the positions `start` to `stop` are among the first `early` of a document, wherever it starts."""
-    early_t = np.zeros(stop - start, bool)
-    first = max(start - early, 0)
-    window = document_n[first:stop]
-    for change in (first == 0) * [0] + (1 + np.flatnonzero(window[1:] != window[:-1])).tolist():
-        begins = first + change - start
-        early_t[max(begins, 0) : max(begins + early, 0)] = True
-    return early_t
+        context = Context(x_td, token_t.astype(np.int32), document_t.astype(np.int32), kept_t.astype(bool))
+        yield keep(context if stop - start == source.context else _pad(context, source.context))
 
 
 def _pad(context: Context, length: int) -> Context:

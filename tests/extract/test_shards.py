@@ -10,11 +10,10 @@ from transformers import PreTrainedModel
 
 from tcr_jax.extract.chunks import Chunk
 from tcr_jax.extract.errors import ExtractError
-from tcr_jax.extract.keep import Keep
 from tcr_jax.extract.language_model import load_model
 from tcr_jax.extract.residual_stream import residual_stream
 from tcr_jax.extract.shards import batches_by_length, compute_contexts
-from tcr_jax.store import Context, Source
+from tcr_jax.store import Context, Keep, Source
 
 T, LAYER = 12, 2
 LENGTHS = ((12,), (5, 6), (7, 1), (3, 3, 3))
@@ -34,7 +33,7 @@ def packed() -> list[tuple[Chunk, ...]]:
 def contexts(model: PreTrainedModel, *, batch: int = 3, dtype: str = "float32") -> list[Context]:
     source = Source(model="tiny", layer=LAYER, width=16, context=T, dtype=dtype)
     names = [f"document {number}" for number in range(20)]
-    return list(compute_contexts(model, packed(), source, Keep(first=2), batch=batch, names=names))
+    return list(compute_contexts(model, packed(), source, Keep(skip_first=2), batch=batch, names=names))
 
 
 def test_every_chunk_is_where_the_plan_puts_it(model: PreTrainedModel) -> None:
@@ -47,7 +46,8 @@ def test_every_chunk_is_where_the_plan_puts_it(model: PreTrainedModel) -> None:
             assert (context.document_t[span] == chunk.document).all()
             alone_td = residual_stream(model, LAYER, chunk.token_t[None])[0].numpy()
             np.testing.assert_allclose(context.activations_td[span], alone_td, rtol=1e-5, atol=1e-5)
-            assert (context.kept_t[span] == Keep(first=2)(np.linalg.norm(alone_td, axis=-1))).all()
+            alone = Context(alone_td, context.token_t[span], context.document_t[span], np.ones(len(alone_td), bool))
+            assert (context.kept_t[span] == Keep(skip_first=2)(alone).kept_t).all()
         assert (context.document_t[start:] == -1).all()
         assert not context.kept_t[start:].any() and not context.activations_td[start:].any()
 

@@ -25,7 +25,7 @@ def arrays():
 
 
 def imported(directory, *arguments, **options):
-    store.import_arrays(directory, *arguments, **{"early": 0, "outlier": np.inf} | options)
+    store.import_arrays(directory, *arguments, **{"skip_first": 0, "outlier_norm": np.inf} | options)
     return store.Store.open(directory)
 
 
@@ -69,30 +69,31 @@ def test_contexts_of_another_length_cut_the_positions_in_order(tmp_path, source,
 
 @pytest.mark.parametrize("context", [3, 7, 16, 32])
 def test_documents_padding_and_early_positions(tmp_path, source, context):
-    """The first positions of each document are dropped, wherever contexts are cut; document -1 is padding."""
+    """The first positions of each document in a context are dropped, wherever it is cut; document -1 is padding."""
     lengths, numbers = [5, 2, 9, 1, 12, 3], [7, 0, 3, 8, 9, -1]
     document_n = np.repeat(numbers, lengths)
     within_n = np.concatenate([np.arange(length) for length in lengths])
     x_nd = np.random.default_rng(1).normal(size=(32, WIDTH))
     changed = dataclasses.replace(source, context=context)
+    since_start_n = np.minimum(within_n, np.arange(32) % context)
     mask_n = within_n != 6
-    for early in (0, 1, 4):
-        options = {"documents": document_n, "kept": mask_n, "early": early}
-        reader = imported(tmp_path / str(early), changed, x_nd, np.arange(32), **options)
+    for skip in (0, 1, 2):
+        options = {"documents": document_n, "kept": mask_n, "skip_first": skip}
+        reader = imported(tmp_path / str(skip), changed, x_nd, np.arange(32), **options)
         kept_n = np.concatenate([record.kept_t for record in reader])[:32]
-        assert kept_n.tolist() == ((within_n >= early) & (document_n >= 0) & mask_n).tolist()
+        assert kept_n.tolist() == ((since_start_n >= skip) & (document_n >= 0) & mask_n).tolist()
         assert np.concatenate([record.document_t for record in reader])[:32].tolist() == document_n.tolist()
-        assert f"the first {early} positions of every document" in reader.description.source.kept_policy
+        assert f"the first {skip} positions of every document" in reader.description.source.kept_policy
 
 
 def test_outlier_norms_are_dropped(tmp_path, source, arrays):
-    """A position over the multiple of its context's median norm is dropped, of positions kept otherwise."""
+    """A position over the multiple of its document's median norm is dropped, of positions kept otherwise."""
     x_btd, token_bt = np.ones_like(arrays[0]), arrays[1]
     x_btd[..., 0] += arrays[0][..., 0] / 100
     x_btd[:, :9] *= 1000
     x_btd[2, 12] *= 10
     x_btd[3, 12] *= 2
-    reader = imported(tmp_path, source, x_btd, token_bt, early=9, outlier=3.0)
+    reader = imported(tmp_path, source, x_btd, token_bt, skip_first=9, outlier_norm=3.0)
     dropped = {divmod(int(token), LENGTH) for context in reader for token in context.token_t[~context.kept_t]}
     assert dropped == {(sequence, position) for sequence in range(6) for position in range(9)} | {(2, 12)}
 
@@ -130,7 +131,7 @@ def test_a_broken_off_import_continues_where_it_was(tmp_path, source, arrays):
         imported(tmp_path, source, broken, token_bt, **options)
     assert store.finished_shards(tmp_path) == {0, 1}
     first = (tmp_path / "shard-00000.array_record").stat()
-    for tokens, other, field in [(token_bt[::-1], {}, "text"), (token_bt, {"early": 2}, "kept_policy")]:
+    for tokens, other, field in [(token_bt[::-1], {}, "text"), (token_bt, {"skip_first": 2}, "kept_policy")]:
         with pytest.raises(store.StoreError, match=f"begun with other settings \\({field}: "):
             imported(tmp_path, source, x_btd, tokens, **options, **other)
     done = []
