@@ -26,7 +26,7 @@ import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
-from experiments import config_flags, launch, processes
+from experiments import launch, processes, train_flags
 from experiments.machine import device_peak, matmul_peak, resident_peak, timed
 from experiments.step_parts import operations, time_parts
 from tcr_jax.config import Config
@@ -35,12 +35,13 @@ from tcr_jax.mesh import batch_rows, make_mesh, to_global
 from tcr_jax.train_step import make_init_state, make_train_step
 from tcr_jax.typing import DROPPED
 
-_WIDTH = flags.DEFINE_integer("width", 768, "Channels of an activation (d).", 1)
-_CONTEXT = flags.DEFINE_integer("context", 128, "Positions of a context.", 2)
-_DEVICES = flags.DEFINE_integer("devices", None, "Devices used (default: all).", 1)
-_PARTS = flags.DEFINE_bool("parts", False, "Also time the parts of a step, each on its own.")
-_OUT = flags.DEFINE_string("out", None, "JSON file for the figures.")
-config_flags.define()
+_WIDTH = flags.DEFINE_integer("width", 768, "channels of an activation (d)", 1)
+_CONTEXT = flags.DEFINE_integer("context", 128, "positions of a context", 2)
+_DEVICES = flags.DEFINE_integer("devices", None, "devices used (default: all)", 1)
+_PARTS = flags.DEFINE_bool("parts", False, "also time the parts of a step, each on its own")
+_OUT = flags.DEFINE_string("out", None, "JSON file for the figures")
+flags.adopt_module_key_flags(train_flags)
+flags.adopt_module_key_flags(processes)
 flags.FLAGS.set_default("steps", 5)  # here: those that are timed
 
 
@@ -150,7 +151,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     processes.join()
-    config = config_flags.read()
+    config = train_flags.read()
     mesh = make_mesh(config, jax.devices()[: _DEVICES.value])
     result = measure(config, _WIDTH.value, _CONTEXT.value, mesh, parts=_PARTS.value)
     processes.say(table(result))

@@ -1,39 +1,35 @@
-"""Every field of `Config` as an absl flag, over a preset or a saved file."""
+"""The fields of a configuration as absl flags: `knob` says how each is explained, its type what it takes."""
 
 import dataclasses
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from absl import flags
 
-from tcr_jax.config import PRESETS, Config
+flags.disclaim_key_flags()  # they are the launcher's own, which its --help shows
 
-_PRESET = flags.DEFINE_enum("preset", "default", sorted(PRESETS), "Named configuration to start from.")
-_FILE = flags.DEFINE_string("config", None, "Saved configuration (config.json of a run) to start from instead.")
+_DEFINE: dict[Any, Any] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    tuple: flags.DEFINE_multi_string,
+}
 
 
-def define() -> None:
-    """Defines one flag a field; a flag that is not given leaves the preset's or the file's value."""
-    for field in dataclasses.fields(Config):
-        text = f"{field.metadata['help']} (default: {field.default})"
-        if choices := get_args(field.type):
-            flags.DEFINE_enum(field.name, None, choices, text)
-        elif field.type is bool:
-            flags.DEFINE_bool(field.name, None, text)
+def define(config: type) -> None:
+    """Defines one flag a field of the dataclass `config`, without a value until the command line gives one."""
+    for field in dataclasses.fields(config):
+        default = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+        text = f"{field.metadata['help']} (default: {'none' if default == '' else default})"
+        if get_origin(field.type) is Literal:
+            flags.DEFINE_enum(field.name, None, get_args(field.type), text)
         else:
-            by_type: dict[Any, Any] = {
-                int: flags.DEFINE_integer,
-                float: flags.DEFINE_float,
-                str: flags.DEFINE_string,
-            }
-            by_type[field.type](field.name, None, text)
+            _DEFINE[get_origin(field.type) or field.type](field.name, None, text)
 
 
-def read() -> Config:
-    """The configuration that the command line asks for. Raises `ConfigError` where its values do not fit together."""
-    if _FILE.value is not None:
-        start = dataclasses.asdict(Config.from_json(Path(_FILE.value).read_text(encoding="utf-8")))
-    else:
-        start = PRESETS[_PRESET.value]
-    given = {name: flags.FLAGS[name].value for name in (field.name for field in dataclasses.fields(Config))}
-    return Config(**{**start, **{name: value for name, value in given.items() if value is not None}})
+def given(config: type) -> dict[str, Any]:
+    """Values of those fields of `config` that the command line gives."""
+    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if value is not None
+    }

@@ -8,10 +8,10 @@ import jax
 from absl import flags
 from jax.experimental import multihost_utils
 
-_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU or Slurm job, found by JAX.")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, to join processes by hand.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "Processes in all, with --coordinator.")
-_PROCESS = flags.DEFINE_integer("process", None, "This process, from 0, with --coordinator.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "join the other processes of a TPU or Slurm job, found by JAX")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, to join processes by hand")
+_PROCESSES = flags.DEFINE_integer("processes", None, "processes in all, with --coordinator")
+_PROCESS = flags.DEFINE_integer("process", None, "this process, from 0, with --coordinator")
 
 
 def join() -> None:

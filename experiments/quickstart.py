@@ -18,9 +18,9 @@ from absl import flags
 
 from experiments import launch
 
-_OUT = flags.DEFINE_string("out", "runs/quickstart", "Directory of the store, the run and the report, made if missing.")
-_TOKENS = flags.DEFINE_integer("tokens", 100_000, "Tokens of text that the language model reads.", 1)
-_STEPS = flags.DEFINE_integer("steps", 300, "Training steps, of 4,096 positions each.", 1)
+_OUT = flags.DEFINE_string("out", "runs/quickstart", "directory of the store, the run and the report, made if missing")
+_TOKENS = flags.DEFINE_integer("tokens", 100_000, "tokens of text that the language model reads", 1)
+_STEPS = flags.DEFINE_integer("steps", 300, "training steps, of 4,096 positions each", 1)
 
 
 def commands(out: Path, tokens: int, steps: int) -> list[list[str]]:

@@ -12,17 +12,19 @@ from absl import flags
 from experiments import launch
 from tcr_jax.checkpoint import load_run
 from tcr_jax.metrics_file import METRICS, read_metrics
-from tcr_jax.relations.report import ReportError, write_report
 from tcr_jax.store import Store
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, as given to experiments.train.", required=True)
-_STORE = flags.DEFINE_string("store", None, "Activation store (default: the one that the run was trained on).")
-_OUT = flags.DEFINE_string("out", None, "Directory of the report (default: WORKDIR/relations).")
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint to read (default: the latest).")
-_EDGES = flags.DEFINE_integer("edges", 100, "Relations reported of each kind: delayed, instantaneous, self-loops.", 1)
-_SUPPORT = flags.DEFINE_integer("support", 10, "Held-out joint firings below which an edge is ranked last.", 1)
-_BATCH = flags.DEFINE_integer("batch", 16, "Contexts encoded at a time.", 1)
-_LIMIT = flags.DEFINE_integer("limit", None, "Batches read at most, of held-out text and again for contexts.", 2)
+with launch.extra("report"):
+    from tcr_jax.relations.report import ReportError, write_report
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given to experiments.train", required=True)
+_STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
+_OUT = flags.DEFINE_string("out", None, "directory of the report (default: WORKDIR/relations)")
+_STEP = flags.DEFINE_integer("step", None, "step of the checkpoint to read (default: the latest)")
+_EDGES = flags.DEFINE_integer("edges", 100, "relations reported of each kind: delayed, instantaneous, self-loops", 1)
+_SUPPORT = flags.DEFINE_integer("support", 10, "held-out joint firings below which an edge is ranked last", 1)
+_BATCH = flags.DEFINE_integer("batch", 16, "contexts encoded at a time", 1)
+_LIMIT = flags.DEFINE_integer("limit", None, "batches read at most, of held-out text and again for contexts", 2)
 
 
 def progress(what: str, done: int, total: int) -> None:

@@ -1,6 +1,6 @@
 """Trains the temporal-instantaneous model on an activation store.
 
-    python -m experiments.train --store=DIR --workdir=DIR [--preset=default|paper] [--config=FILE] [any field of Config]
+    python -m experiments.train --store=DIR --workdir=DIR [--preset=paper] [--config=FILE] [any field of Config]
 
 The workdir holds `config.json`, `metrics.jsonl` and `checkpoints/`. Stopped in any way and started again with the same
 flags, a run continues where it was and ends with the same parameters, bit by bit.
@@ -12,16 +12,18 @@ from typing import Any
 import jax
 from absl import flags
 
-from experiments import config_flags, launch, processes
+from experiments import launch, processes, train_flags
+from tcr_jax.config import ConfigError
 from tcr_jax.loop import train
 from tcr_jax.mesh import make_mesh
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, made if missing.", required=True)
-_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Also write the metrics for TensorBoard (needs tensorboardX).")
-_PROFILE_FROM = flags.DEFINE_integer("profile_from", None, "First step of a profile, written to WORKDIR/profile.")
-_PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 5, "Steps that the profile covers.")
-_CACHE = flags.DEFINE_string("compilation_cache", None, "Directory in which compiled steps are kept between runs.")
-config_flags.define()
+_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, made if missing", required=True)
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "also write the metrics to WORKDIR/tensorboard")
+_PROFILE_FROM = flags.DEFINE_integer("profile_from", None, "first step of a profile, written to WORKDIR/profile", 0)
+_PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 5, "steps that the profile covers", 1)
+_CACHE = flags.DEFINE_string("compilation_cache", None, "directory in which compiled steps are kept between runs")
+flags.adopt_module_key_flags(train_flags)
+flags.adopt_module_key_flags(processes)
 
 SHOWN = ("loss", "fvu", "l0", "dead", "r2_past_present", "heldout_fvu", "heldout_r2_past", "heldout_r2_past_present")
 
@@ -51,7 +53,8 @@ def tensorboard(workdir: Path) -> Any:
     """A writer of scalars, or None where none was asked for."""
     if not _TENSORBOARD.value or jax.process_index() != 0:
         return None
-    from tensorboardX import SummaryWriter
+    with launch.extra("tensorboard"):
+        from tensorboardX import SummaryWriter
 
     return SummaryWriter(str(workdir / "tensorboard"))
 
@@ -60,7 +63,9 @@ def main() -> None:
     processes.join()
     if _CACHE.value:
         jax.config.update("jax_compilation_cache_dir", _CACHE.value)
-    config, workdir = config_flags.read(), Path(_WORKDIR.value)
+    config, workdir = train_flags.read(), Path(_WORKDIR.value)
+    if not config.store:
+        raise ConfigError("--store is missing: give the directory that an extraction or an import wrote")
     stop, profile, board = processes.Termination(), Profiler(workdir), tensorboard(workdir)
 
     def observe(values: dict[str, float]) -> None:

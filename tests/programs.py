@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 SMALL = (
     *("--latents=16", "--topk=4", "--lags=2", "--batch=8", "--steps=24", "--decay=0.5"),
     *("--checkpoint_every=8", "--log_every=4"),
@@ -19,12 +20,11 @@ def environment(cache: Path, devices: int = 1) -> dict[str, str]:
 
 
 def start(env: dict[str, str], *command: str) -> subprocess.Popen[str]:
-    """`python COMMAND...`, its output to be read while it runs."""
-    return subprocess.Popen(
-        [sys.executable, *command], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    """`python COMMAND...`, to be read from, and written to, while it runs."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=env, text=True, **pipes)
 
 
 def run(env: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
     """`python COMMAND...` to its end."""
-    return subprocess.run([sys.executable, *command], env=env, text=True, capture_output=True, timeout=300)
+    return subprocess.run([sys.executable, *command], cwd=ROOT, env=env, text=True, capture_output=True, timeout=300)

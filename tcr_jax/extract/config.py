@@ -35,7 +35,7 @@ class ExtractConfig:
     skip_first: int = knob(4, "positions dropped at the start of every chunk, where attention is parked", at_least=0)
     outlier_norm: float = knob(3.0, "multiple of the median norm of a chunk over which positions are dropped", over=1)
     store_dtype: StoreDtype = knob("bfloat16", "precision of the activations on disk")
-    shard_megabytes: float = knob(32.0, "size of a shard at most, which is what a kill loses, in MB", over=0)
+    shard_megabytes: float = knob(32.0, "size of a shard at most, in MB; a kill loses the one being written", over=0)
 
     def __post_init__(self) -> None:
         check_knobs(self)

@@ -115,7 +115,7 @@ def _read_dataset(source: str, text_field: str) -> Iterator[Document]:
     try:
         import datasets
     except ImportError as error:
-        raise ExtractError(f"{source}: reading it needs the package `datasets`; pip install datasets") from error
+        raise ExtractError(f"{source}: the package datasets is missing; pip install 'tcr_jax[datasets]'") from error
     name, config, split, *_ = [*source.removeprefix(DATASETS).split(":"), "", ""]
     try:
         rows = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)

@@ -88,6 +88,12 @@ class Description:
         """A name for the contents of all shards, in order."""
         return hashlib.sha256("".join(shard.sha256 for shard in self.shards).encode()).hexdigest()[:16]
 
+    def __str__(self) -> str:
+        return (
+            f"{self.tokens:,} tokens kept of {self.positions:,} positions, {self.documents:,} documents, "
+            f"{self.source.context} positions a context, {self.source.width} channels in {self.source.dtype}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(self) | {"mean_d": self.mean_d.tolist(), "std_d": self.std_d.tolist()}
         return {"format": FORMAT, "complete": True, **values}

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from tcr_jax.extract.extraction import Progress, extract
 from tcr_jax.files import PARTIAL
 from tcr_jax.knobs import ConfigError
 from tcr_jax.store import Store, StoreError, finished_shards
+from tests import programs
 from tests.extract.tiny_models import tiny_model
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,10 +63,8 @@ def complete(config: ExtractConfig, tmp_path_factory: pytest.TempPathFactory) ->
 def start(config: ExtractConfig, directory: Path, *flags: str) -> subprocess.Popen[str]:
     """The launcher, in a process of its own."""
     values = dataclasses.asdict(config) | {"text": config.text[0], "out": directory}
-    command = [sys.executable, "-m", "experiments.extract", *(f"--{name}={value}" for name, value in values.items())]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*command, *flags], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+    command = ["-m", "experiments.extract", *(f"--{name}={value}" for name, value in values.items())]
+    return programs.start(os.environ | {"OMP_NUM_THREADS": "1"}, *command, *flags)
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -114,7 +110,7 @@ def test_killed_extraction_continues(config: ExtractConfig, complete: Path, tmp_
 
 def test_processes_share_the_work(config: ExtractConfig, complete: Path, tmp_path: Path) -> None:
     """Two processes at once write the very files that one writes, each a part of the shards."""
-    processes = [start(config, tmp_path, "--process_count=2", f"--process_index={index}") for index in (0, 1)]
+    processes = [start(config, tmp_path, "--processes=2", f"--process={index}") for index in (0, 1)]
     outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert any("complete, " in printed for printed, _ in outputs)
@@ -242,7 +238,7 @@ def test_impossible_values_are_refused(changes: dict[str, Any], named: str) -> N
 
 def test_launcher_prints_errors_without_a_traceback(config: ExtractConfig, tmp_path: Path) -> None:
     """The launcher ends with status 1 and one line where the user can mend the cause."""
-    process = start(config, tmp_path / "out", "--process_count=2", "--process_index=2")
+    process = start(config, tmp_path / "out", "--processes=2", "--process=2")
     printed, errors = process.communicate()
     assert process.returncode == 1 and not printed
-    assert errors == "error: process_index=2 counts from 0: it must be under process_count=2\n"
+    assert errors == "error: process=2 counts from 0: it must be under processes=2\n"

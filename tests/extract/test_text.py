@@ -107,7 +107,7 @@ def test_python_docs_are_many_short_and_fixed() -> None:
 def test_dataset_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dataset's name without the package `datasets` says what to install."""
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ExtractError, match="datasets:owner/name: .*pip install datasets"):
+    with pytest.raises(ExtractError, match="datasets:owner/name: .*pip install 'tcr_jax.datasets.'"):
         texts("datasets:owner/name")
 
 

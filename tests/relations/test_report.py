@@ -2,9 +2,9 @@
 
 import csv
 import dataclasses
+import functools
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from tcr_jax.loop import train
 from tcr_jax.mesh import make_mesh
 from tcr_jax.relations.report import ReportError, write_report
 from tcr_jax.store import Store
+from tests import programs
 
 FILES = ["edges.csv", "edges.json", "graph.png", "relations.html", "summary.json"]
 
@@ -92,15 +93,12 @@ def test_the_launcher_reports_a_trained_run(store_directory: Path, tmp_path: Pat
     """From workdir to report in one command; a workdir without a run is named, without a traceback."""
     config = Config(store=str(store_directory), latents=8, topk=3, lags=2, steps=2, batch=8, heldout=0.4)
     train(config, tmp_path / "run", make_mesh(config))
+    launch = functools.partial(programs.run, dict(os.environ), "-m", "experiments.relations")
     done = launch(f"--workdir={tmp_path / 'run'}", "--edges=3")
     assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
     assert "held-out tokens" in done.stdout and "It does not show" in done.stdout
     assert (tmp_path / "run" / "relations" / "relations.html").exists()
     failed = launch(f"--workdir={tmp_path / 'nothing'}")
     assert failed.returncode == 1
     assert "nothing holds no run" in failed.stderr and "Traceback" not in failed.stderr
-
-
-def launch(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments.relations", *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,17 +1,18 @@
 """python -m experiments.import_activations: files and flags in, a store or one clear line of error out."""
 
 import json
+import os
 import subprocess
-import sys
 
 import numpy as np
 
 from tcr_jax import store
+from tests import programs
 
 
 def launch(*flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "experiments.import_activations", *flags, "--model=theirs", "--layer=2"]
-    return subprocess.run(command, capture_output=True, text=True)
+    required = ("--model=theirs", "--layer=2")
+    return programs.run(dict(os.environ), "-m", "experiments.import_activations", *required, *flags)
 
 
 def test_the_launcher_writes_a_store_or_says_why_not(tmp_path):
@@ -21,10 +22,10 @@ def test_the_launcher_writes_a_store_or_says_why_not(tmp_path):
     np.save(tmp_path / "tokens.npy", np.arange(60).reshape(5, 12))
     (tmp_path / "pieces.json").write_text(json.dumps([f"piece {token}" for token in range(60)]))
     flags = [f"--{name}={tmp_path / file}" for name, file in [("activations", "x.npy"), ("out", "store")]]
-    options = (f"--tokens={tmp_path / 'tokens.npy'}", f"--pieces={tmp_path / 'pieces.json'}", "--early=2")
-    done = launch(*flags, *options, "--outlier=0")
+    options = (f"--tokens={tmp_path / 'tokens.npy'}", f"--pieces={tmp_path / 'pieces.json'}", "--skip_first=2")
+    done = launch(*flags, *options, "--outlier_norm=inf")
     assert done.returncode == 0, done.stderr
-    assert "50 tokens kept of 60 positions, 5 documents, 12 positions a context, float32" in done.stdout
+    assert "complete, 50 tokens kept of 60 positions, 5 documents, 12 positions a context, 4 channels" in done.stdout
     reader = store.Store.open(tmp_path / "store")
     assert reader.pieces[3] == "piece 3" and reader.description.source.layer == 2
     np.testing.assert_array_equal(reader[4].activations_td, x_btd[4].astype(np.float32))
