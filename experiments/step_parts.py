@@ -62,7 +62,7 @@ def time_parts(
     def revived(dictionary: Any, out: Any, idle_k: Any, key: Any) -> Any:
         return revival(cast(dictionary), out, idle_k, config.dead_after, key)
 
-    def update(grads: Any, opt_state: Any, params: Any, power_k: Any) -> Any:
+    def update(params: Any, opt_state: Any, grads: Any, power_k: Any) -> Any:
         price_kk = config.sparsity_weight * edge_weight(jnp.sqrt(power_k), config.latents, width)
         updates, opt_state = make_optimizer(config).update(grads, opt_state, params, price_kk=price_kk)
         return optax.apply_updates(params, updates), opt_state
@@ -82,12 +82,10 @@ def time_parts(
     parts["figures"] = jax.jit(lambda params, out: figures(collect(params, out, past=False))), (state.params, out)
     seconds = {name: _median(function, args, repeats) for name, (function, args) in parts.items()}
 
-    step = jax.jit(update, donate_argnums=(1, 2))
-    grads, carried = jax.tree.map(jnp.copy, state.params), (state.opt_state, state.params)
-    times = []
+    grads, carried = jax.tree.map(jnp.copy, state.params), (state.params, state.opt_state)
+    step, times = jax.jit(update, donate_argnums=(0, 1)), []
     for _ in range(1 + repeats):
-        elapsed, (params, opt_state) = timed(step, grads, *carried, state.latents.power_k)
-        carried = opt_state, params
+        elapsed, carried = timed(step, *carried, grads, state.latents.power_k)
         times.append(elapsed)
     return seconds | {"optimiser": statistics.median(times[1:])}
 
