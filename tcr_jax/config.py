@@ -42,7 +42,7 @@ class Config:
     dead_after: int = knob(100_000, "tokens without firing after which a latent counts as dead", at_least=1)
     # Optimiser
     learning_rate: float = knob(1e-3, "peak learning rate of Adam for the dictionary", over=0)
-    process_learning_rate: float = knob(3e-3, "peak learning rate of Adam for B, M and the intercept", over=0)
+    process_learning_rate: float = knob(1e-2, "peak learning rate of Adam for B, M and the intercept", over=0)
     warmup: float = knob(0.05, "share of the steps in which the learning rate rises linearly", at_least=0)
     decay: float = knob(0.2, "share of the steps, the last, in which it falls to zero and M keeps to a DAG", at_least=0)
     weight_decay: float = knob(0.0, "decoupled weight decay of the dictionary", at_least=0)

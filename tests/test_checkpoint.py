@@ -18,6 +18,9 @@ from tcr_jax.mesh import make_mesh
 from tcr_jax.store import Source
 from tcr_jax.train_step import init_state, make_init_state
 
+# Orbax abandons its other reads when one fails, and their event loop complains whenever it is collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 D = 8
 CONFIG = Config(latents=16, topk=4, batch=8, keep=2)
 SOURCE = Source(model="m", layer=1, width=D, context=4, dtype="float32")
@@ -101,8 +104,6 @@ def test_a_workdir_without_a_run_says_so(tmp_path: Path, saved: Path) -> None:
         load_run(saved, step=2)
 
 
-# Orbax abandons its other reads when one fails, and their event loop complains while it is collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("harm", ["truncate", "flip", "delete"])
 def test_a_damaged_latest_checkpoint_falls_back(workdir: Path, harm: str) -> None:
     """The checkpoint before is used, the damaged one is named and set aside, not deleted."""
@@ -134,7 +135,6 @@ def test_an_array_changed_behind_a_valid_file_is_noticed(workdir: Path) -> None:
     assert ".params.process.b_lkk changed on disk" in restored.damaged[0]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_all_checkpoints_damaged_is_an_error(workdir: Path) -> None:
     """Training never silently starts again from step 0: however often it is started, nothing is moved."""
     for step in (1, 3, 4):
@@ -145,7 +145,6 @@ def test_all_checkpoints_damaged_is_an_error(workdir: Path) -> None:
     assert not (workdir / "damaged").exists()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_step_damaged_twice_is_set_aside_twice(workdir: Path) -> None:
     """A checkpoint saved again in the place of a damaged one, and damaged again, keeps neither from being kept."""
     for _ in range(2):
@@ -157,7 +156,6 @@ def test_a_step_damaged_twice_is_set_aside_twice(workdir: Path) -> None:
     assert sorted(path.name for path in (workdir / "damaged").iterdir()) == ["4", "4-1"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_report_falls_back_too(workdir: Path) -> None:
     """`load_run` reads the checkpoint before a damaged one and says so; asked for the damaged one, it refuses."""
     largest_file(workdir / "checkpoints" / "4" / "params").unlink()
