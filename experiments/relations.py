@@ -37,6 +37,8 @@ def main() -> None:
     workdir = Path(_WORKDIR.value)
     out = Path(_OUT.value) if _OUT.value else workdir / "relations"
     run = load_run(workdir, _STEP.value)
+    for line in run.damaged:
+        print(f"warning: {line}; reading the one before", flush=True)
     store = Store.open(_STORE.value or run.config.store)
     metrics = read_metrics(workdir) if (workdir / METRICS).exists() else []
     summary = write_report(

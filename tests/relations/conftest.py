@@ -37,7 +37,7 @@ def run(process: Process) -> Run:
     dictionary = params.dictionary.replace(
         encoder_kd=direction_dk.T, decoder_kd=direction_dk.T, threshold=jnp.array(0.05)
     )
-    return Run(config, Params(dictionary, process), SOURCE, step=7)
+    return Run(config, Params(dictionary, process), SOURCE, step=7, damaged=[])
 
 
 @pytest.fixture(scope="session")

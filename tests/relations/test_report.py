@@ -57,7 +57,7 @@ def test_a_part_not_trained_is_said_plainly(run: Run, store: Store, tmp_path: Pa
     """A model trained without B or without M has no such edges, and the page says why."""
     config = dataclasses.replace(run.config, mode="instantaneous" if missing == "b_lkk" else "temporal")
     process = dataclasses.replace(run.params.process, **{missing: None})
-    write_report(Run(config, run.params.replace(process=process), run.source, run.step), store, tmp_path)
+    write_report(run._replace(config=config, params=run.params.replace(process=process)), store, tmp_path)
     assert said in (tmp_path / "relations.html").read_text()
 
 
@@ -76,7 +76,7 @@ def test_no_full_history_is_an_error_with_a_mend(run: Run, store: Store, tmp_pat
     lags = 15
     process = run.params.process.replace(b_lkk=jnp.zeros((lags, *run.params.process.b_lkk.shape[1:])))
     config = dataclasses.replace(run.config, lags=lags)
-    long = Run(config, run.params.replace(process=process), run.source, run.step)
+    long = run._replace(config=config, params=run.params.replace(process=process))
     with pytest.raises(ReportError, match="no held-out token has 15 earlier tokens.*fewer lags"):
         write_report(long, store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
