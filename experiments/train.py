@@ -3,7 +3,8 @@
     python -m experiments.train --store=DIR --workdir=DIR [--preset=paper] [--config=FILE] [any field of Config]
 
 The workdir holds `config.json`, `metrics.jsonl` and `checkpoints/`. Stopped in any way and started again with the same
-flags, a run continues where it was and ends with the same parameters, bit by bit.
+flags, a run continues where it was and ends with the same parameters, bit by bit (on a GPU, with
+XLA_FLAGS=--xla_gpu_deterministic_ops=true).
 """
 
 from pathlib import Path
@@ -37,16 +38,23 @@ def progress(values: dict[str, float], steps: int) -> str:
 
 
 class Profiler:
-    """Starts and stops JAX's profiler at the steps that the flags name."""
+    """Profiles the steps that the flags name: the first ones at or after `profile_from`, in a continued run too."""
 
     def __init__(self, workdir: Path) -> None:
-        self._directory, self._first = workdir / "profile", _PROFILE_FROM.value
+        self._directory, self._from = workdir / "profile", _PROFILE_FROM.value
+        self._last: int | None = None  # while a trace is being taken
 
     def __call__(self, step: int) -> None:
-        if step == self._first:
+        if self._last is None and self._from is not None and step >= self._from:
             jax.profiler.start_trace(str(self._directory))
-        elif self._first is not None and step == self._first + _PROFILE_STEPS.value:
+            self._last, self._from = step + _PROFILE_STEPS.value, None
+        elif self._last is not None and step >= self._last:
+            self.stop()
+
+    def stop(self) -> None:
+        if self._last is not None:
             jax.profiler.stop_trace()
+            self._last = None
 
 
 def tensorboard(workdir: Path) -> Any:
@@ -78,7 +86,10 @@ def main() -> None:
         profile(step)
         return stop(step)
 
-    outcome = train(config, workdir, make_mesh(config), say=processes.say, observe=observe, should_stop=should_stop)
+    try:
+        outcome = train(config, workdir, make_mesh(config), say=processes.say, observe=observe, should_stop=should_stop)
+    finally:
+        profile.stop()
     step = int(outcome.state.step)
     if outcome.finished:
         processes.say(f"finished at step {step}; next: python -m experiments.relations --workdir={workdir}")

@@ -117,7 +117,18 @@ def train_step(
 def make_train_step(
     config: Config, width: int, mesh: Mesh
 ) -> Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]:
-    """`train_step` jitted for a mesh: state donated and sharded, batch split over `data`, metrics on every device."""
+    """`train_step` jitted for a mesh: state donated and sharded, batch split over `data`, metrics on every device.
+
+    >>> import jax, jax.numpy as jnp, tcr_jax
+    >>> config = tcr_jax.Config(latents=8, topk=2, lags=1, batch=2)
+    >>> mesh = tcr_jax.make_mesh(config, jax.devices()[:1])
+    >>> state = tcr_jax.make_init_state(config, 4, mesh)(jnp.zeros(4), jnp.ones(()))
+    >>> step = tcr_jax.make_train_step(config, 4, mesh)
+    >>> x_btd = jax.random.normal(jax.random.key(0), (2, 5, 4))
+    >>> state, metrics = step(state, x_btd, jnp.zeros((2, 5), int))
+    >>> int(state.step), float(metrics["l0"])
+    (1, 2.0)
+    """
     shardings = state_shardings(config, width, mesh)
     rows, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
 
