@@ -41,7 +41,7 @@ class Config:
     revival_weight: float = knob(1 / 32, "weight of the auxiliary loss that revives dead latents", at_least=0)
     dead_after: int = knob(100_000, "tokens without firing after which a latent counts as dead", at_least=1)
     # Optimiser
-    learning_rate: float = knob(1e-3, "peak learning rate of Adam for the dictionary", over=0)
+    learning_rate: float = knob(4e-3, "peak learning rate of Adam for the dictionary", over=0)
     process_learning_rate: float = knob(1e-2, "peak learning rate of Adam for B, M and the intercept", over=0)
     warmup: float = knob(0.05, "share of the steps in which the learning rate rises linearly", at_least=0)
     decay: float = knob(0.2, "share of the steps, the last, in which it falls to zero and M keeps to a DAG", at_least=0)
