@@ -102,7 +102,8 @@ def fit(config: Config, worlds: list[World], weights: list[float]) -> tuple[list
     milliseconds = 1000 * (time.perf_counter() - began) / config.dag_step / len(worlds)
 
     before_wkk = np.asarray(carry[0].m_kk)
-    projected_wkk = np.stack([project_to_dag(np.nan_to_num(m_kk)) for m_kk in before_wkk])
+    rms_wk = np.sqrt(np.square(z_wntk).mean((1, 2)))
+    projected_wkk = np.stack([project_to_dag(*pair) for pair in zip(np.nan_to_num(before_wkk), rms_wk, strict=True)])
     carry = carry[0].replace(m_kk=jnp.asarray(projected_wkk)), carry[1]
     carry, finite_later_w = run_all(carry, keys[config.dag_step :], z_wntk, weight_w, jnp.asarray(projected_wkk != 0))
     parts = (before_wkk, projected_wkk, np.asarray(carry[0].m_kk), np.asarray(finite_w & finite_later_w))
