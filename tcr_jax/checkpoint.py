@@ -216,7 +216,7 @@ def load_run(workdir: str | Path, step: int | None = None) -> Run:
             run = _read_run(manager, step)
             config, source = _config_of(run), Source(**run["source"])
             abstract = _abstract_state(config, source.width, SingleDeviceSharding(jax.local_devices()[0]))
-            wanted = {name: leaf for name, leaf in _named_leaves(abstract).items() if _is_param(name)}
+            wanted = _items(_named_leaves(abstract))["params"]
             leaves = _read_leaves(manager, step, run, wanted)
             params = jax.tree.unflatten(jax.tree.structure(abstract.params), [leaves[name] for name in wanted])
             return Run(config, params, source, step, [])
@@ -297,13 +297,9 @@ def _names(tree: Any) -> list[str]:
     return [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(tree)]
 
 
-def _is_param(name: str) -> bool:
-    return name.startswith(".params")
-
-
 def _items(leaves: Leaves) -> dict[str, Leaves]:
     """Parameters apart from the rest, so that a model can be loaded without its optimiser."""
-    params = {name: leaf for name, leaf in leaves.items() if _is_param(name)}
+    params = {name: leaf for name, leaf in leaves.items() if name.startswith(".params")}
     return {"params": params, "rest": {name: leaf for name, leaf in leaves.items() if name not in params}}
 
 
