@@ -22,7 +22,7 @@ from tcr_jax.train_step import init_state, make_init_state
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 D = 8
-CONFIG = Config(latents=16, topk=4, batch=8, keep=2)
+CONFIG = Config(latents=48, topk=4, batch=8, keep=2)
 SOURCE = Source(model="m", layer=1, width=D, context=4, dtype="float32")
 
 
@@ -47,7 +47,7 @@ def workdir(saved: Path, tmp_path: Path) -> Path:
 def state_at(step: int):
     """A state in which B differs from step to step."""
     state = make_init_state(CONFIG, D, make_mesh(CONFIG))(jnp.zeros(D), jnp.ones(()))
-    b_lkk = jax.random.normal(jax.random.key(step), (3, 16, 16))
+    b_lkk = jax.random.normal(jax.random.key(step), (3, 48, 48))
     process = state.params.process.replace(b_lkk=jax.device_put(b_lkk, state.params.process.b_lkk.sharding))
     return state.replace(step=jnp.int32(step), params=state.params.replace(process=process))
 
@@ -61,8 +61,10 @@ def restore(workdir: Path, config: Config = CONFIG, source: Source = SOURCE, dat
 
 
 def largest_file(directory: Path) -> Path:
-    """Of those that hold arrays."""
-    return max(directory.rglob("d/*"), key=lambda path: path.stat().st_size)
+    """The file of B: far larger than the index files, of which Orbax keeps copies that nothing reads."""
+    by_size = sorted(directory.rglob("d/*"), key=lambda path: path.stat().st_size)
+    assert by_size[-1].stat().st_size > 2 * by_size[-2].stat().st_size
+    return by_size[-1]
 
 
 def test_latest_and_best_are_kept(saved: Path) -> None:
@@ -81,7 +83,7 @@ def test_what_was_saved_comes_back_bit_by_bit(saved: Path) -> None:
             assert a.dtype == b.dtype
             raw = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in (a, b)]
             np.testing.assert_array_equal(*raw)
-        assert state.params.process.b_lkk.sharding.shard_shape((3, 16, 16))[1] == 16 // config.model_shards
+        assert state.params.process.b_lkk.sharding.shard_shape((3, 48, 48))[1] == 48 // config.model_shards
 
 
 def test_load_run_needs_no_mesh(saved: Path) -> None:
@@ -192,7 +194,7 @@ def test_another_store_is_refused(workdir: Path) -> None:
     [
         (CONFIG, dataclasses.replace(SOURCE, width=10), "width: 8 -> 10"),
         (CONFIG, dataclasses.replace(SOURCE, text="other"), "text: '' -> 'other'"),
-        (dataclasses.replace(CONFIG, latents=24), SOURCE, "latents: 16 -> 24"),
+        (dataclasses.replace(CONFIG, latents=24), SOURCE, "latents: 48 -> 24"),
         (dataclasses.replace(CONFIG, lags=2), SOURCE, "lags: 3 -> 2"),
     ],
 )
