@@ -5,4 +5,4 @@ from tcr_jax.scores.correlation import Kind, correlations
 from tcr_jax.scores.edges import EdgeScores, edges
 from tcr_jax.scores.matching import Matching, match
 from tcr_jax.scores.mcc import Mcc, mcc
-from tcr_jax.scores.recovery import Sample, recovery
+from tcr_jax.scores.recovery import recovery

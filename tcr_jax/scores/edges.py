@@ -41,7 +41,7 @@ def edges(true: Array | np.ndarray, found: Array | np.ndarray) -> EdgeScores:
     >>> scores.f1, scores.shd_1, scores.shd_2
     (0.5, 1.0, 2.0)
     """
-    true, found = _host(true), _host(found)
+    true, found = np.asarray(true), np.asarray(found)
     if true.shape[-2:] != found.shape[-2:] or true.ndim != found.ndim or true.ndim not in (2, 3):
         raise ValueError(
             f"true of shape {true.shape} and found of shape {found.shape} must both be [k, k] or both [l, k, k] with "
@@ -54,9 +54,9 @@ def edges(true: Array | np.ndarray, found: Array | np.ndarray) -> EdgeScores:
     if true.ndim == 3:
         lags = max(len(true), len(found))
         true, found = _with_lags(true, lags), _with_lags(found, lags)
-        scored = np.ones(true.shape, bool)
-    else:
-        scored = ~np.eye(len(true), dtype=bool)
+    scored = np.ones(true.shape, bool)
+    if true.ndim == 2:
+        np.fill_diagonal(scored, False)
     true_edge, found_edge = (true != 0) & scored, (found != 0) & scored
     hits, extra, missing = (
         int(np.count_nonzero(edge))
@@ -67,15 +67,13 @@ def edges(true: Array | np.ndarray, found: Array | np.ndarray) -> EdgeScores:
         precision=_share(hits, hits + extra),
         recall=_share(hits, hits + missing),
         f1=_share(2 * hits, 2 * hits + extra + missing),
-        auroc=_auroc(np.abs(found[true_edge]), np.abs(found[scored & ~true_edge])),
+        auroc=_auroc(
+            np.abs(found[true_edge]), np.abs(found[found_edge & ~true_edge]), int(np.count_nonzero(scored & ~true_edge))
+        ),
         shd_1=float(extra + missing - reversals),
         shd_2=float(extra + missing),
         relative_error=_relative_error(true, found),
     )
-
-
-def _host(matrix: Array | np.ndarray) -> np.ndarray:
-    return np.asarray(matrix)
 
 
 def _with_lags(b_lkk: np.ndarray, lags: int) -> np.ndarray:
@@ -92,15 +90,15 @@ def _reversals(true_edge_kk: np.ndarray, found_edge_kk: np.ndarray) -> int:
     return int(np.count_nonzero(one_way_kk & found_one_way_kk.T))
 
 
-def _auroc(edge: np.ndarray, none: np.ndarray) -> float:
-    """Mann-Whitney's statistic. Exact zeros, which most entries are, are counted instead of sorted."""
-    if not len(edge) or not len(none):
+def _auroc(edge: np.ndarray, extra: np.ndarray, rivals: int) -> float:
+    """Mann-Whitney's statistic of |effects| at true edges against `rivals` others, all zero but for `extra`."""
+    if not len(edge) or not rivals:
         return float("nan")
-    non_zero = np.sort(none[none > 0])
-    zeros = len(none) - len(non_zero)
-    below, up_to = (np.searchsorted(non_zero, edge, side) for side in ("left", "right"))
-    beaten = np.where(edge > 0, zeros + (below + up_to) / 2, zeros / 2)
-    return float(beaten.mean() / len(none))
+    extra = np.sort(extra)
+    below, up_to = (np.searchsorted(extra, edge, side) for side in ("left", "right"))
+    zeros = rivals - len(extra)
+    beaten = (below + up_to) / 2 + np.where(edge > 0, zeros, zeros / 2)
+    return float(beaten.mean() / rivals)
 
 
 def _relative_error(true: np.ndarray, found: np.ndarray) -> float:

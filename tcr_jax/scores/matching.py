@@ -1,21 +1,7 @@
-"""Which found concept stands for which true one: the assignment of greatest total similarity, exact and fast.
-
-A dense assignment takes O(k^3) at worst, and most concepts need none of it. Let some rows be *settled*, each at a
-column of its own where its weight |similarity| is greatest, by a margin over its second best. Whoever takes that column
-costs the settled row at least its margin. So no assignment is worth more than
-
-    sum over settled rows of their greatest weight
-    + best assignment of the other rows alone, with the margins deducted from the settled columns,
-
-and if that best assignment leaves the settled columns alone, the two together attain this bound: they are optimal.
-If not, the rows whose columns it took are settled no more, and the others are assigned again. The end, at the latest,
-is the ordinary assignment of all rows: the result is always optimal (up to the rounding of sums).
-"""
+"""Which found concept stands for which true one: the assignment of greatest total similarity."""
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -35,6 +21,12 @@ class Matching(NamedTuple):
 def match(similarity_kk: Array | np.ndarray) -> Matching:
     """The one-to-one matching that maximises sum_i |similarity[i, found_i]|, as many pairs as the smaller side has.
 
+    Always the optimum, by shortest augmenting paths (`scipy.optimize.linear_sum_assignment`), also where it is dense.
+    They take O(k^3) at worst, but a path ends as soon as it meets a free column, so a row costs O(k) where its best
+    column is its own. Measured at k = 16,384 on one core: 4 s where every concept was found, 18 s where half were,
+    25 s where none was, with 2 GiB beside the similarities; at 4,096: .3 to 1.4 s. The worst case, similarities that
+    are a product a_i b_j, takes 75 s at 4,096; only the uncentred cosine of concepts far from zero comes near it.
+
     Args:
       similarity_kk: [true, found], signed, such as `correlations`; not necessarily square.
 
@@ -44,6 +36,8 @@ def match(similarity_kk: Array | np.ndarray) -> Matching:
     Raises:
       ValueError: an entry is not finite, or there is none.
 
+    Source: Crouse 2016, "On implementing 2D rectangular assignment algorithms".
+
     >>> import numpy as np
     >>> match(np.array([[0.9, -0.8], [0.8, 0.1]])).found_k.tolist()   # 0.8 + 0.8 is more than 0.9 + 0.1
     [1, 0]
@@ -51,45 +45,16 @@ def match(similarity_kk: Array | np.ndarray) -> Matching:
     signed_kk = np.asarray(similarity_kk)
     if signed_kk.ndim != 2 or not signed_kk.size:
         raise ValueError(f"similarity_kk of shape {signed_kk.shape} must be [true, found] with at least one of each")
-    finite_kk = np.isfinite(signed_kk)
-    if not finite_kk.all():
-        true, found = np.argwhere(~finite_kk)[0]
+    cost_kk = -np.abs(signed_kk, dtype=np.float64)
+    if not np.isfinite(cost_kk).all():
+        true, found = np.argwhere(~np.isfinite(cost_kk))[0]
         raise ValueError(
             f"similarity_kk[{true}, {found}] is {signed_kk[true, found]}: the samples of true concept {true} or of "
             f"found concept {found} are not finite; mend or drop them"
         )
-    true_k = np.arange(len(signed_kk))
-    if signed_kk.shape[0] <= signed_kk.shape[1]:
-        found_k = _assign(np.abs(signed_kk))
-    else:
-        found_k = np.full(len(signed_kk), UNMATCHED)
-        found_k[_assign(np.abs(signed_kk.T))] = np.arange(signed_kk.shape[1])
-    return Matching(found_k, np.where(found_k == UNMATCHED, 0, signed_kk[true_k, found_k]))
-
-
-def _assign(weight_kk: np.ndarray) -> np.ndarray:
-    """The column of every row; no fewer columns than rows."""
-    best_k, margin_k = (np.asarray(values_k) for values_k in _best(weight_kk))
-    owner_k = np.full(weight_kk.shape[1], UNMATCHED)
-    by_margin = np.argsort(margin_k, kind="stable")
-    owner_k[best_k[by_margin]] = by_margin  # the last writer stays: the row that would lose most
-    column_k = best_k.copy()
-    while True:
-        settled = owner_k >= 0
-        rows = np.setdiff1d(np.arange(len(weight_kk)), owner_k[settled])
-        if 2 * len(rows) > len(weight_kk):  # another round would cost as much as the whole
-            return linear_sum_assignment(weight_kk, maximize=True)[1]
-        price_k = np.where(settled, margin_k[owner_k], 0)
-        column_k[rows] = linear_sum_assignment(weight_kk[rows] - price_k, maximize=True)[1]
-        taken = column_k[rows][settled[column_k[rows]]]
-        if not len(taken):
-            return column_k
-        owner_k[taken] = UNMATCHED
-
-
-@jax.jit
-def _best(weight_kk: Array) -> tuple[jax.Array, jax.Array]:
-    """Every row's best column, and by how much it beats the second best."""
-    best_k = jnp.argmax(weight_kk, axis=1)
-    others_kk = jnp.where(jnp.arange(weight_kk.shape[1]) == best_k[:, None], -jnp.inf, weight_kk)
-    return best_k, jnp.max(weight_kk, axis=1) - jnp.max(others_kk, axis=1)
+    rows, columns = linear_sum_assignment(cost_kk)
+    found_k = np.full(len(signed_kk), UNMATCHED)
+    found_k[rows] = columns
+    similarity_k = np.zeros(len(signed_kk), signed_kk.dtype)
+    similarity_k[rows] = signed_kk[rows, columns]
+    return Matching(found_k, similarity_k)

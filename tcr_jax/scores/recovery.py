@@ -1,9 +1,8 @@
 """Every measure of a found model against a known world, by name."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tcr_jax.dictionary import encode
@@ -14,17 +13,11 @@ from tcr_jax.scores.edges import edges
 from tcr_jax.scores.matching import UNMATCHED, Matching
 from tcr_jax.scores.mcc import Mcc, mcc
 from tcr_jax.typing import Array
+from tcr_jax.worlds import Sample
 
-
-class Sample(Protocol):
-    """What a known world emitted, x = A z; best fresh, never seen by the estimator."""
-
-    @property
-    def x_btd(self) -> Array: ...
-    @property
-    def z_btk(self) -> Array: ...
-    @property
-    def document_bt(self) -> Array: ...
+_encode = jax.jit(encode)
+_predictions = jax.jit(jax.vmap(predict, in_axes=(None, 0, 0)))
+_histories = jax.jit(jax.vmap(history, in_axes=(0, None)), static_argnums=1)
 
 
 class Signals(NamedTuple):
@@ -45,7 +38,7 @@ def recovery(world: Params, found: Params, sample: Sample) -> dict[str, float]:
     Args:
       world: the truth.
       found: an estimate; it may have fewer or more concepts, and lack B or M, which then count as zeros.
-      sample: activations and true concepts, with the document of each position.
+      sample: what the known world emitted; best fresh, never seen by the estimator.
 
     Returns:
       By name: `z_mcc`, with `_median`, `_worst` and `_above_99`; the same of `zprime_mcc` for z' = (I - M) z and of
@@ -56,11 +49,11 @@ def recovery(world: Params, found: Params, sample: Sample) -> dict[str, float]:
       ValueError: hardly a token has full history, or a found concept or effect is not finite.
     """
     lags = max(_lags(world.process), _lags(found.process))
-    scored_bt = np.asarray(jax.vmap(lambda document_t: history(document_t, lags))(jnp.asarray(sample.document_bt)))
+    scored_bt = np.asarray(_histories(sample.document_bt, lags))
     if np.count_nonzero(scored_bt) < 2:
         raise ValueError(f"hardly a token of the sample has {lags} earlier ones in its document: give longer documents")
     with jax.default_matmul_precision("highest"):
-        found_z_btk = jax.jit(encode)(found.dictionary, sample.x_btd)
+        found_z_btk = _encode(found.dictionary, sample.x_btd)
         true = _signals(world.process, sample.z_btk, sample.document_bt, scored_bt)
         estimate = _signals(found.process, found_z_btk, sample.document_bt, scored_bt)
 
@@ -87,8 +80,8 @@ def _lags(process: Process) -> int:
 
 
 def _signals(process: Process, z_btk: Array, document_bt: Array, scored_bt: np.ndarray) -> Signals:
-    prediction = jax.jit(jax.vmap(predict, in_axes=(None, 0, 0)))(process, z_btk, document_bt)
-    z_nk, past_nk, present_nk = (np.asarray(values)[scored_bt] for values in (z_btk, *prediction))
+    past_btk, present_btk = _predictions(process, z_btk, document_bt)
+    z_nk, past_nk, present_nk = (np.asarray(values)[scored_bt] for values in (z_btk, past_btk, present_btk))
     return Signals(z_nk, z_nk - present_nk, z_nk - present_nk - past_nk)
 
 
