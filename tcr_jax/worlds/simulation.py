@@ -42,6 +42,18 @@ class Simulator(struct.PyTreeNode):
     observation_noise: jax.Array
     config: WorldConfig = struct.field(pytree_node=False)
 
+    @property
+    def dropped(self) -> int:
+        """Tokens simulated before a document begins."""
+        if self.config.start != "stationary":
+            return 0
+        return math.ceil(math.log(FORGOTTEN) / math.log(self.config.radius))
+
+    @property
+    def length(self) -> int:
+        """Tokens simulated for a document."""
+        return self.dropped + self.config.context
+
 
 def make_simulator(
     config: WorldConfig, b: Sequence[sp.csr_array], m: sp.csr_array, mixing_dk: np.ndarray, scale_k: np.ndarray
@@ -60,7 +72,6 @@ def make_simulator(
     )
 
 
-@jax.jit
 def simulate(simulator: Simulator, key: jax.Array, number_b: jax.Array) -> Sample:
     """The documents of these numbers: each depends on the key and its number alone."""
     config = simulator.config
@@ -76,7 +87,7 @@ def simulate(simulator: Simulator, key: jax.Array, number_b: jax.Array) -> Sampl
 def signal_variance(simulator: Simulator, key: jax.Array) -> jax.Array:
     """Mean variance of a channel without observation noise, from some 2^14 tokens."""
     documents = math.ceil(2**14 / simulator.config.context)
-    return simulate(simulator, key, jnp.arange(documents)).x_btd.var(axis=(0, 1)).mean()
+    return jax.jit(simulate)(simulator, key, jnp.arange(documents)).x_btd.var(axis=(0, 1)).mean()
 
 
 def _concepts(simulator: Simulator, keys: jax.Array, number_b: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -84,12 +95,10 @@ def _concepts(simulator: Simulator, keys: jax.Array, number_b: jax.Array) -> tup
     config = simulator.config
     k, lags, batch = config.latents, config.lags, len(keys)
     drawn = lags if config.start == "uniform" else 0
-    dropped = math.ceil(math.log(FORGOTTEN) / math.log(config.radius)) if config.start == "stationary" else 0
-    length = config.context - drawn + dropped
 
     def innovations(key: jax.Array, number: jax.Array) -> jax.Array:
         scale_k = drift(config.drift, simulator.scale_k, number, simulator.phase_k)
-        return draw_noise(config, key, (length, k)) * scale_k
+        return draw_noise(config, key, (simulator.length - drawn, k)) * scale_k
 
     eps_tkb = jax.vmap(innovations, out_axes=2)(keys, number_b)
     first_tkb = jnp.zeros((lags, k, batch))
@@ -105,5 +114,5 @@ def _concepts(simulator: Simulator, keys: jax.Array, number_b: jax.Array) -> tup
     if drawn:
         z_tkb = jnp.concatenate([first_tkb, z_tkb])
         eps_tkb = jnp.concatenate([jnp.zeros_like(first_tkb), eps_tkb])
-    z_btk, eps_btk = (jnp.transpose(part, (2, 0, 1)) for part in (z_tkb[dropped:], eps_tkb[dropped:]))
+    z_btk, eps_btk = (jnp.transpose(part_tkb[simulator.dropped :], (2, 0, 1)) for part_tkb in (z_tkb, eps_tkb))
     return z_btk, eps_btk

@@ -7,11 +7,11 @@ import scipy.optimize
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-DENSE = 300  # up to this size all eigenvalues are found, which is fast and never fails to converge
+DENSE = 64  # up to this size all eigenvalues are found, which is fast and never fails to converge
 
 
 def spectral_radius(b: Sequence[sp.csr_array], m: sp.csr_array) -> float:
-    """The largest |eigenvalue| of the companion matrix of z_t = (I - M)^{-1} sum_l B_l z_{t-l}, to about 1e-4."""
+    """The largest |eigenvalue| of the companion matrix of z_t = (I - M)^{-1} sum_l B_l z_{t-l}, to about 0.1 %."""
     lags, k = len(b), m.shape[0]
     solve = spla.splu((sp.eye_array(k) - m).tocsc()).solve
     stacked = sp.hstack(b, format="csr")
@@ -25,7 +25,7 @@ def spectral_radius(b: Sequence[sp.csr_array], m: sp.csr_array) -> float:
         return float(np.abs(np.linalg.eigvals(whole)).max())
     operator = spla.LinearOperator((lags * k, lags * k), matvec=companion, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(lags * k)
-    values = spla.eigs(operator, k=6, ncv=60, v0=start, tol=1e-4, return_eigenvectors=False)
+    values = spla.eigs(operator, k=2, ncv=40, v0=start, tol=1e-4, return_eigenvectors=False)
     return float(np.abs(values).max())
 
 
@@ -41,5 +41,5 @@ def stabilise(b: Sequence[sp.csr_array], m: sp.csr_array, radius: float) -> list
     low = -1.0
     while excess(low) > 0:
         low *= 2
-    factor = np.exp(scipy.optimize.brentq(excess, low, 0.0, xtol=1e-4))
+    factor = np.exp(scipy.optimize.brentq(excess, low, 0.0, xtol=1e-3))
     return [factor * b_kk for b_kk in b]

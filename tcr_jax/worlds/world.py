@@ -17,7 +17,7 @@ from tcr_jax.worlds.mixing import draw_mixing
 from tcr_jax.worlds.simulation import Sample, Simulator, make_simulator, signal_variance, simulate
 from tcr_jax.worlds.stability import stabilise
 
-BATCH = 2**25  # numbers in the activations of a batch, where its size is not given: 128 MiB
+BATCH = 2**25  # numbers simulated for a batch, where its size is not given: 128 MiB an array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,8 +75,10 @@ class World:
 
         def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
             for first in range(0, sequences, size):
-                x_btd, _, _, document_bt = simulate(self.simulator, key, first + jnp.arange(size))
-                yield x_btd, jnp.where(document_bt < sequences, document_bt, DROPPED)
+                number_b = first + jnp.arange(size)
+                x_btd = _activations(self.simulator, key, number_b)
+                document_b = jnp.where(number_b < sequences, number_b, DROPPED)
+                yield x_btd, jnp.broadcast_to(document_b[:, None], x_btd.shape[:2])
 
         return stream
 
@@ -84,7 +86,7 @@ class World:
     def batch_size(self) -> int:
         """Documents of a batch whose arrays are of moderate size."""
         widest = max(self.config.latents, self.config.channels)
-        return max(1, BATCH // (self.config.context * widest))
+        return max(1, BATCH // (self.simulator.length * widest))
 
 
 def make_world(config: WorldConfig) -> World:
@@ -111,4 +113,8 @@ def sample(world: World, key: jax.Array, sequences: int) -> Sample:
     >>> sample(world, jax.random.key(0), sequences=3).z_btk.shape
     (3, 16, 8)
     """
-    return simulate(world.simulator, key, jnp.arange(sequences))
+    return _simulate(world.simulator, key, jnp.arange(sequences))
+
+
+_simulate = jax.jit(simulate)
+_activations = jax.jit(lambda *arguments: simulate(*arguments).x_btd)  # spares writing z and eps
