@@ -43,7 +43,7 @@ def recovery(world: Params, found: Params, sample: Sample) -> dict[str, float]:
     Returns:
       By name: `z_mcc`, with `_median`, `_worst` and `_above_99`; the same of `zprime_mcc` for z' = (I - M) z and of
       `eps_mcc`; `z_mcc_spearman` and `z_mcc_cosine`; `z_mcc_floor`, what the true z' scores as z: a perfect estimator
-      that ignores M gets it; every field of `EdgeScores` for `B_` (with one `B_shd`) and for `M_`.
+      that ignores M gets it; every field of `EdgeScores` as `B_` and as `M_`.
 
     Raises:
       ValueError: hardly a token has full history, or a found concept or effect is not finite.
@@ -66,13 +66,12 @@ def recovery(world: Params, found: Params, sample: Sample) -> dict[str, float]:
     scores |= _figures("eps_mcc", mcc(true.eps_nk, estimate.eps_nk))
 
     latents = true.z_nk.shape[1]
-    true_b_lkk, true_m_kk = _effects(world.process, latents)
-    b_lkk, m_kk = _effects(_aligned(found.process, z.matching, true.z_nk, estimate.z_nk), latents)
-    b_scores, m_scores = edges(true_b_lkk, b_lkk)._asdict(), edges(true_m_kk, m_kk)._asdict()
-    b_scores["shd"] = b_scores.pop("shd_1")
-    del b_scores["shd_2"]
-    scores |= {f"B_{name}": value for name, value in b_scores.items()}
-    return scores | {f"M_{name}": value for name, value in m_scores.items()}
+    truth = _effects(world.process, latents)
+    aligned = _effects(_aligned(found.process, z.matching, true.z_nk, estimate.z_nk), latents)
+    for name, true_effects, found_effects in zip(("B", "M"), truth, aligned, strict=True):
+        edge_scores = edges(true_effects, found_effects)._asdict()
+        scores |= {f"{name}_{field}": value for field, value in edge_scores.items()}
+    return scores
 
 
 def _lags(process: Process) -> int:
@@ -93,9 +92,9 @@ def _figures(name: str, score: Mcc) -> dict[str, float]:
 def _aligned(process: Process, matching: Matching, z_nk: np.ndarray, found_z_nk: np.ndarray) -> Process:
     """`process` in the true units; concepts without any correlation stand for none."""
     matching = matching._replace(found_k=np.where(matching.similarity_k == 0, UNMATCHED, matching.found_k))
-    spread_k, found_spread_k = z_nk.std(axis=0), found_z_nk.std(axis=0)[matching.found_k]
+    spread_k, found_spread_k = (values_nk.std(axis=0, dtype=np.float64) for values_nk in (z_nk, found_z_nk))
     matched_k = matching.found_k >= 0
-    ratio_k = np.divide(spread_k, found_spread_k, out=np.ones_like(spread_k), where=matched_k)
+    ratio_k = np.divide(spread_k, found_spread_k[matching.found_k], out=np.ones_like(spread_k), where=matched_k)
     return align(process, matching, np.sign(matching.similarity_k) * ratio_k)
 
 

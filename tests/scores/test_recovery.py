@@ -7,7 +7,7 @@ import pytest
 
 from tcr_jax import Dictionary, Params, Process, innovations, simulate
 from tcr_jax.scores import Matching, align, recovery
-from tcr_jax.worlds import Sample
+from tcr_jax.worlds import Sample, WorldConfig, make_world, sample
 
 K, L = 6, 2
 RNG = np.random.default_rng(0)
@@ -95,6 +95,14 @@ def test_a_disguised_truth_is_perfect() -> None:
     for name, score in scores.items():
         best = 0 if "shd" in name or "error" in name else 1
         assert score == pytest.approx(best, abs=1e-5), name
+
+
+def test_a_world_recovers_itself() -> None:
+    """The parameters that a world gives as its truth score perfectly on its own samples."""
+    world = make_world(WorldConfig(latents=8, context=20))
+    scores = recovery(world.params, world.params, sample(world, jax.random.key(1), 20))
+    assert scores["z_mcc_worst"] == pytest.approx(1, abs=1e-4)
+    assert scores["B_f1"] == scores["M_f1"] == 1
 
 
 def test_ignoring_m_scores_the_floor() -> None:
