@@ -91,5 +91,33 @@ PRESETS: dict[str, dict[str, Any]] = {
         "context": 2,
         "start": "uniform",
     },
+    "assumptions": {"graph": "a5", "own_past": True},
+    # Denser, sparser or longer processes
+    "m3": {"instant_parents": 3.0},
+    "m4": {"instant_parents": 4.0},
+    "b16": {"parents": 16.0},
+    "onelag": {"lags": 1, "parents": 2.0},
+    "lags20": {"lags": 20, "parents": 1.0},
+    # Other structures
+    "a5": {"graph": "a5"},
+    "a6": {"graph": "a6"},
+    "hubs": {"graph": "hubs"},
+    "chain": {"graph": "chain"},
+    # Other innovations
+    "gg18": {"noise": "generalised", "exponent": 1.8},
+    "student": {"noise": "student"},
+    "gaussian": {"noise": "gaussian"},
+    "drift": {"drift": 0.5},
+    # Other observations
+    "noisy10": {"condition": 1.0, "observation_noise": 0.1},
+    "tall": {"latents": 64, "width": 128, "condition": 1.0, "observation_noise": 0.1},
+    "wide": {"latents": 64, "width": 48},
+    "ill": {"condition": 1e4},
+    "short": {"context": 8},
 }
-"""Named worlds, as fields that differ from the defaults."""
+"""Named worlds, as fields that differ from the defaults.
+
+`paper` is the scaling generator of Song et al. 2025: A uniform on SO(k), B the diagonal and a random tenth of the
+strict upper triangle of a matrix uniform on SO(k), M a chain of 0.5, Laplace(0, 1) innovations, and documents of two
+tokens, the first uniform(0, 1). `assumptions` meets A1 to A5. `gaussian` is the negative control: z is not identified.
+"""

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.linalg as spla
 from flax import struct
 
 from tcr_jax.worlds.config import WorldConfig
 from tcr_jax.worlds.effects import Effects, apply, to_device
+from tcr_jax.worlds.graphs import total_effects
 from tcr_jax.worlds.noise import draw_noise, drift
 
 FORGOTTEN = 1e-3  # share of a start at rest that is left where the stationary part begins
@@ -59,11 +59,10 @@ def make_simulator(
     config: WorldConfig, b: Sequence[sp.csr_array], m: sp.csr_array, mixing_dk: np.ndarray, scale_k: np.ndarray
 ) -> Simulator:
     """Copies the truth to the device."""
-    identity = sp.eye_array(m.shape[0], format="csc")
     phase_k = np.random.default_rng([config.seed, 3]).uniform(0, 2 * np.pi, config.latents)
     return Simulator(
         delayed=to_device(sp.hstack(b, format="csr")),
-        reduced=to_device(spla.inv((identity - m).tocsc())),
+        reduced=to_device(total_effects(m)),
         mixing_dk=jnp.asarray(mixing_dk),
         scale_k=jnp.asarray(scale_k, jnp.float32),
         phase_k=jnp.asarray(phase_k, jnp.float32),

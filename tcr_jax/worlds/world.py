@@ -63,21 +63,32 @@ class World:
         return simulator.replace(observation_noise=jnp.sqrt(variance * share / (1 - share)))
 
     def batches(
-        self, sequences: int, batch: int | None = None, fold: int = 0
+        self, sequences: int, batch: int | None = None, fold: int = 0, start: int = 0
     ) -> Callable[[], Iterator[tuple[jax.Array, jax.Array]]]:
-        """A stream of `sequences` documents as pairs (x_btd, document_bt), simulated anew each time it is called.
+        """A stream of documents as pairs (x_btd, document_bt), simulated anew each time it is called.
 
-        Every call yields the same data, which do not depend on `batch` either; another `fold` of the same world is
-        independent of it. All batches have one shape: the last is filled up with documents marked as dropped.
+        A document depends on the world, `fold` and its number alone, so that every call yields the same data, however
+        they are batched. All batches have one shape: the last is filled up with documents marked as dropped.
+
+        Args:
+          sequences: documents in all.
+          batch: documents of a batch. Default: such that its arrays are of moderate size.
+          fold: another one gives independent data of the same world, to evaluate on.
+          start: number of the first document.
+
+        Raises:
+          ValueError: `sequences` or `batch` is less than 1.
         """
+        size = min(self.batch_size if batch is None else batch, sequences)
+        if size < 1:
+            raise ValueError(f"sequences={sequences}, batch={batch}: a stream needs at least 1 of each")
         key = jax.random.fold_in(jax.random.key(self.config.seed), fold)
-        size = min(batch or self.batch_size, sequences)
 
         def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
-            for first in range(0, sequences, size):
+            for first in range(start, start + sequences, size):
                 number_b = first + jnp.arange(size)
                 x_btd = _activations(self.simulator, key, number_b)
-                document_b = jnp.where(number_b < sequences, number_b, DROPPED)
+                document_b = jnp.where(number_b < start + sequences, number_b, DROPPED)
                 yield x_btd, jnp.broadcast_to(document_b[:, None], x_btd.shape[:2])
 
         return stream
