@@ -20,7 +20,7 @@ import optax
 from absl import flags
 
 from experiments import launch
-from experiments.synthetic import World, world
+from experiments.acyclicity_worlds import World, world
 from tcr_jax.acyclicity import PENALTIES, allowed, log_det, project_to_dag
 from tcr_jax.config import Config, Innovation
 from tcr_jax.objective import edge_weight

@@ -1,4 +1,4 @@
-"""Synthetic processes whose B and M are known, to judge what an estimator finds."""
+"""The processes of `experiments.acyclicity`: their concepts can be faint, and numbered from cause to effect."""
 
 from typing import NamedTuple
 

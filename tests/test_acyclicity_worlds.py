@@ -1,8 +1,8 @@
-"""Synthetic processes with known effects."""
+"""The processes that ways of keeping M acyclic are compared on."""
 
 import numpy as np
 
-from experiments.synthetic import world
+from experiments.acyclicity_worlds import world
 from tcr_jax import is_acyclic
 
 
