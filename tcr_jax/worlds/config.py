@@ -66,6 +66,8 @@ class WorldConfig:
                 f"instant_parents={self.instant_parents}: graph={self.graph} allows {most:g} on average; lower it"
                 + (", or raise block" if self.graph == "a6" else "")
             )
+        if self.graph == "paper" and self.lags != 1:
+            raise ConfigError(f"lags={self.lags}: graph=paper has one lag; set lags=1")
         if not self.radius < 1:
             raise ConfigError(f"radius={self.radius}: the process would grow without end; set it below 1")
         if 0 < self.condition < 1:
@@ -104,7 +106,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "hubs": {"graph": "hubs"},
     "chain": {"graph": "chain"},
     # Other innovations
-    "gg18": {"noise": "generalised", "exponent": 1.8},
+    "gg18": {"noise": "generalised"},
     "student": {"noise": "student"},
     "gaussian": {"noise": "gaussian"},
     "drift": {"drift": 0.5},

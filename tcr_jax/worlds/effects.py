@@ -59,7 +59,7 @@ def apply(effects: Effects, z_kb: jax.Array) -> jax.Array:
         return sum_rb + z_kb[slot.source_pr] * slot.weight_pr[:, None], None
 
     sums = [
-        jax.lax.scan(add_slot, jnp.zeros((group.source_pr.shape[1], z_kb.shape[1])), group, unroll=16)[0]
+        jax.lax.scan(add_slot, jnp.zeros((group.source_pr.shape[1], z_kb.shape[1])), group, unroll=8)[0]
         for group in effects.groups
     ]
     return jnp.concatenate(sums)[effects.row_k]

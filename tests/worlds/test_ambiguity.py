@@ -1,0 +1,66 @@
+"""Graphs one change from the truth, against brute force."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tcr_jax import is_acyclic
+from tcr_jax.worlds import World, WorldConfig, ambiguity, make_world
+from tcr_jax.worlds.ambiguity import NEVER, Move
+
+
+def cost(reduced: np.ndarray, m_kk: np.ndarray) -> int:
+    """|B|_0 + |M|_0 of the graph that has this M."""
+    return int((np.abs(reduced @ (np.eye(len(m_kk)) - m_kk)) > 1e-9).sum() + (m_kk != 0).sum())
+
+
+def smallest_gap(world: World) -> int:
+    """Over every acyclic M with one edge more, less, resized, moved or reversed, at every size that zeroes an entry."""
+    m_kk, k = world.m.toarray(), world.config.latents
+    reduced = np.vstack([b_kk.toarray() for b_kk in world.b]) @ np.linalg.inv(np.eye(k) - m_kk)
+    starts = [(m_kk, None)]
+    for target, source in zip(*np.nonzero(m_kk), strict=True):
+        without_kk = m_kk.copy()
+        without_kk[target, source] = 0
+        starts.append((without_kk, (target, source)))
+    best = NEVER
+    for start_kk, removed in starts:
+        if removed is not None:
+            best = min(best, cost(reduced, start_kk))
+        for target in range(k):
+            for source in range(k):
+                if target == source or start_kk[target, source]:
+                    continue
+                reversal = removed == (source, target)
+                if removed is not None and source != removed[1] and not reversal:
+                    continue
+                column = (reduced @ (np.eye(k) - start_kk))[:, source]
+                for size in {1.2345, *(column[reduced[:, target] != 0] / reduced[reduced[:, target] != 0, target])}:
+                    changed_kk = start_kk.copy()
+                    changed_kk[target, source] = size
+                    if abs(size) > 1e-9 and is_acyclic(changed_kk) and np.abs(changed_kk - m_kk).max() > 1e-9:
+                        best = min(best, cost(reduced, changed_kk))
+    return best - cost(reduced, m_kk)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_smallest_gap_is_that_of_brute_force(seed: int) -> None:
+    """Sparse and dense worlds of few concepts, ambiguous ones among them."""
+    config = WorldConfig(
+        latents=5, lags=1 + seed % 2, parents=1.0 + seed % 3, instant_parents=0.5 + seed % 2, seed=seed
+    )
+    world = make_world(config)
+    assert ambiguity(world).smallest_gap == smallest_gap(world)
+
+
+def test_an_edge_into_a_concept_without_effects_is_ambiguous() -> None:
+    """Nothing in B' tells of it, so that the graph without it is sparser by one; and it is named."""
+    world = make_world(WorldConfig(latents=3, parents=0.0, instant_parents=0.0))
+    m, b = np.zeros((3, 3)), 0.5 * np.eye(3)
+    m[2, 0], b[2, 2] = 0.5, 0
+    world = dataclasses.replace(world, m=sp.csr_array(m), b=(sp.csr_array(b),))
+    found = ambiguity(world)
+    assert Move("remove", source=0, target=2, gap=-1) in found.moves
+    assert found.smallest_gap == -1 and "(1 with fewer)" in found.in_words()
