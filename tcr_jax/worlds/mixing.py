@@ -68,7 +68,6 @@ def _equalise_rows(a_kd: np.ndarray, inverse_kd: np.ndarray) -> None:
         for rows in (a_kd, inverse_kd):
             rows[i], rows[j] = cos * rows[i] + sin * rows[j], cos * rows[j] - sin * rows[i]
         square_k[j] += square_k[i] - 1
-        square_k[i] = 1
         (below if square_k[j] < 1 else above).append(j)
     norm_k1 = np.linalg.norm(a_kd, axis=1, keepdims=True)  # 1, but for what float32 lost on the way
     a_kd /= norm_k1

@@ -64,3 +64,11 @@ def test_an_edge_into_a_concept_without_effects_is_ambiguous() -> None:
     found = ambiguity(world)
     assert Move("remove", source=0, target=2, gap=-1) in found.moves
     assert found.smallest_gap == -1 and "(1 with fewer)" in found.in_words()
+
+
+def test_no_reversal_closes_a_cycle() -> None:
+    """Without delayed effects every DAG of as many edges is as sparse; of 0 -> 1 -> 2 and 0 -> 2 the last must stay."""
+    world = make_world(WorldConfig(latents=3, parents=0.0, instant_parents=0.0))
+    m = np.array([[0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0]])
+    found = ambiguity(dataclasses.replace(world, m=sp.csr_array(m)))
+    assert {(move.source, move.target) for move in found.moves if move.kind == "reverse"} == {(0, 1), (1, 2)}

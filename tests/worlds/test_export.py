@@ -15,15 +15,15 @@ def test_a_store_holds_the_documents_of_the_stream(tmp_path: Path) -> None:
     """In float32, one document a context, over several shards; progress counts them."""
     world, seen = make_world(CONFIG), []
     description = write_store(
-        world, tmp_path, sequences=7, fold=2, shard_bytes=1000, progress=lambda *done: seen.append(done)
+        world, tmp_path, sequences=6, fold=2, shard_bytes=700, progress=lambda *done: seen.append(done)
     )
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    assert description.tokens == 70 and description.documents == 7
-    x_btd, _ = next(world.batches(7, fold=2)())
+    assert description.tokens == 60 and description.documents == 6
+    x_btd, _ = next(world.batches(6, fold=2)())
     store = Store.open(tmp_path)
-    contexts = [store[index] for index in range(7)]
+    contexts = [store[index] for index in range(6)]
     np.testing.assert_allclose(np.stack([context.activations_td for context in contexts]), x_btd, atol=1e-5)
-    assert [set(context.document_t.tolist()) for context in contexts] == [{number} for number in range(7)]
+    assert [set(context.document_t.tolist()) for context in contexts] == [{number} for number in range(6)]
     assert all(context.kept_t.all() for context in contexts)
 
 
@@ -36,8 +36,8 @@ def test_a_killed_export_goes_on_and_another_world_is_refused(tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_store(world, tmp_path / "killed", sequences=5, shard_bytes=700, progress=kill)
-    continued = write_store(world, tmp_path / "killed", sequences=5, shard_bytes=700)
-    assert continued.digest == write_store(world, tmp_path / "whole", sequences=5, shard_bytes=700).digest
+        write_store(world, tmp_path / "killed", sequences=6, shard_bytes=700, progress=kill)
+    continued = write_store(world, tmp_path / "killed", sequences=6, shard_bytes=700)
+    assert continued.digest == write_store(world, tmp_path / "whole", sequences=6, shard_bytes=700).digest
     with pytest.raises(StoreError, match="begun with other settings"):
-        write_store(world, tmp_path / "killed", sequences=5, shard_bytes=700, fold=1)
+        write_store(world, tmp_path / "killed", sequences=6, shard_bytes=700, fold=1)
