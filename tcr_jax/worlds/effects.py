@@ -1,8 +1,8 @@
 """A sparse matrix of effects on the device, applied to many documents at once.
 
 The state is [concepts, documents]: a parent's row is then one contiguous read. Concepts are put together by number of
-parents, rounded up to a power of two, so that every group is a short sum of gathered rows; on CPU this took a twentieth
-of the dense product's time at 1024 concepts, and beats XLA's segment sums and sparse formats.
+parents, rounded up to a power of two, so that every group is a short sum of gathered rows; on CPU this took a tenth of
+the dense products' time at 1024 concepts with 8 delayed parents, and beat XLA's segment sums and sparse formats.
 """
 
 from typing import NamedTuple
