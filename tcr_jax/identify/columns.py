@@ -1,0 +1,181 @@
+"""Columns of B' = B (I - M)^{-1}, each to be made sparse by subtracting multiples of others.
+
+Column j of B is u_j = B'_j - sum_i M_ij B'_i over the instantaneous children i of j. A column's cost is the number of
+non-zeros it needs: sum_r min(u_rj^2 / (threshold deviation)^2, 1), plus one an edge of M.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Children = dict[int, float]
+"""The instantaneous effects of one concept: M_ij by child i."""
+
+LEAST_EFFECT = 0.03
+"""Instantaneous effects below this are not looked for."""
+
+
+class Columns:
+    """The columns, what is known of their noise, and which others each may be explained by."""
+
+    def __init__(self, column_rk: np.ndarray, deviation_rk: np.ndarray, threshold: float, candidates: int = 64) -> None:
+        """`column_rk` stacks B'_l over the lags; `deviation_rk` are standard errors, `threshold` counts in them."""
+        self.column_rk = np.asarray(column_rk, np.float64)
+        self.limit_rk = threshold * np.asarray(deviation_rk, np.float64)
+        clear_rk = np.abs(self.column_rk) > self.limit_rk
+        self.clear_rk = np.where(clear_rk, self.column_rk, 0)  # what is subtracted: noise alone is not
+        self.clear_limit_rk = np.where(clear_rk, self.limit_rk, 0)
+        unit_rk = self.clear_rk / np.maximum(np.linalg.norm(self.clear_rk, axis=0), 1e-30)
+        likeness_kk = np.abs(unit_rk.T @ unit_rk)
+        np.fill_diagonal(likeness_kk, -1)
+        self.candidate_kc = np.argsort(-likeness_kk, axis=1)[:, : min(candidates, self.count - 1)]
+
+    @property
+    def count(self) -> int:
+        return self.column_rk.shape[1]
+
+    def remainder(self, j: int, children: Children) -> tuple[np.ndarray, np.ndarray]:
+        """u_j, and how large an entry of it may be and still count as zero."""
+        index, effect_c = list(children), np.array(list(children.values()))
+        u_r = self.column_rk[:, j] - self.clear_rk[:, index] @ effect_c
+        return u_r, np.sqrt(self.limit_rk[:, j] ** 2 + self.clear_limit_rk[:, index] ** 2 @ effect_c**2)
+
+    def cost(self, j: int, children: Children) -> float:
+        """Non-zeros left in u_j, and edges."""
+        u_r, limit_r = self.remainder(j, children)
+        return float(np.minimum((u_r / limit_r) ** 2, 1).sum()) + len(children)
+
+    def refit(self, j: int, children: Children, rounds: int = 6) -> tuple[Children, float]:
+        """The effects of these children by least squares on the entries that they bring to zero, and the cost."""
+        best, lowest = children, self.cost(j, children)
+        for _ in range(rounds if children else 0):
+            u_r, limit_r = self.remainder(j, children)
+            weight_r = (np.abs(u_r) < limit_r) / limit_r**2
+            clear_rc = self.clear_rk[:, list(children)]
+            gram_cc = (clear_rc * weight_r[:, None]).T @ clear_rc
+            gram_cc[np.diag_indices_from(gram_cc)] += 1e-9 * np.trace(gram_cc) + 1e-12
+            effect_c = np.linalg.solve(gram_cc, (clear_rc * weight_r[:, None]).T @ self.column_rk[:, j])
+            children = dict(zip(children, effect_c.tolist(), strict=True))
+            cost = self.cost(j, children)
+            if cost >= lowest - 1e-9:
+                break
+            best, lowest = children, cost
+        return best, lowest
+
+    def pruned(self, j: int, children: Children) -> tuple[Children, float]:
+        """Refitted, without the children that do not pay for themselves."""
+        children, cost = self.refit(j, children)
+        while children:
+            fewer = [self.refit(j, {i: m for i, m in children.items() if i != dropped}) for dropped in children]
+            best = min(fewer, key=lambda option: option[1])
+            if best[1] > cost:
+                break
+            children, cost = best
+        return children, cost
+
+    def regress(self, target_a: np.ndarray, allowed_ac: np.ndarray) -> list[Children]:
+        """Children of each target among its allowed candidates, by robust regression on all of them at once."""
+        size = 64
+        padding = -len(target_a) % size
+        target_a = np.concatenate([target_a, np.zeros(padding, int)])
+        allowed_ac = np.concatenate([allowed_ac, np.zeros((padding, allowed_ac.shape[1]), bool)])
+        effect_ac = _regressions(
+            jnp.float32(self.column_rk.T), jnp.float32(self.limit_rk.T), self.candidate_kc, target_a, allowed_ac, size
+        )
+        found: list[Children] = []
+        for j, effect_c in zip(target_a[: len(target_a) - padding], np.asarray(effect_ac, np.float64), strict=False):
+            present = np.flatnonzero(np.abs(effect_c) > 2 * LEAST_EFFECT)
+            found.append({int(self.candidate_kc[j, c]): float(effect_c[c]) for c in present})
+        return found
+
+    def additions(
+        self, remainders: list[tuple[np.ndarray, np.ndarray]], target_a: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For every remainder of a target and every candidate of it: the best effect, and the change of cost."""
+        padding = -len(target_a) % 256
+        u_ar = np.pad(np.stack([u_r for u_r, _ in remainders]).astype(np.float32), ((0, padding), (0, 0)))
+        limit_ar = np.stack([limit_r for _, limit_r in remainders]).astype(np.float32)
+        limit_ar = np.pad(limit_ar, ((0, padding), (0, 0)), constant_values=1)
+        candidate_ac = self.candidate_kc[np.pad(target_a, (0, padding))]
+        effect_ac, change_ac = _votes(u_ar, limit_ar, *self._telling, candidate_ac)
+        return np.asarray(effect_ac)[: len(target_a)], np.asarray(change_ac)[: len(target_a)]
+
+    @functools.cached_property
+    def _telling(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of every column its clearest entries: their rows, values and limits."""
+        clearness_rk = np.abs(self.clear_rk / self.limit_rk)
+        row_kq = np.argsort(-clearness_rk, axis=0)[: min(192, len(clearness_rk))].T
+        own_k1 = np.arange(self.count)[:, None]
+        x_kq, limit_kq = self.clear_rk[row_kq, own_k1], self.clear_limit_rk[row_kq, own_k1]
+        return row_kq, x_kq.astype(np.float32), limit_kq.astype(np.float32)
+
+
+@jax.jit
+def _votes(
+    u_ar: jax.Array,
+    limit_ar: jax.Array,
+    row_kq: jax.Array,
+    x_kq: jax.Array,
+    limit_kq: jax.Array,
+    candidate_ac: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Every clear entry of a candidate proposes the effect that brings u to zero there; the best is counted out."""
+    proposals = min(24, row_kq.shape[1])
+
+    def one(u_r: jax.Array, limit_r: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+        u_q, own_limit_q, x_q = u_r[row_kq[c]], limit_r[row_kq[c]], x_kq[c]
+        effect_p = jnp.where(x_q == 0, 0, u_q / jnp.where(x_q == 0, 1, x_q))[:proposals]
+        limit_pq = jnp.sqrt(own_limit_q**2 + (effect_p[:, None] * limit_kq[c]) ** 2)
+        cost_p = jnp.minimum(jnp.square((u_q - effect_p[:, None] * x_q) / limit_pq), 1).sum(axis=1)
+        cost_p = jnp.where(jnp.abs(effect_p) > LEAST_EFFECT, cost_p, jnp.inf)
+        best = jnp.argmin(cost_p)
+        return effect_p[best], cost_p[best] + 1 - jnp.minimum(jnp.square(u_q / own_limit_q), 1).sum()
+
+    def of_target(of: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return jax.vmap(one, in_axes=(None, None, 0))(*of)
+
+    return jax.lax.map(of_target, (u_ar, limit_ar, candidate_ac), batch_size=16)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _regressions(
+    column_kr: jax.Array,
+    limit_kr: jax.Array,
+    candidate_kc: jax.Array,
+    target_a: jax.Array,
+    allowed_ac: jax.Array,
+    size: int,
+) -> jax.Array:
+    """Least absolute values, then ever closer to counting non-zeros; effects [a, c].
+
+    Iteratively reweighted least squares. Absolute values find the neighbourhood (the problem is convex); u^2 / (u^2 +
+    s^2), with s falling to the limit at which an entry counts as zero, then finds the sparsest solution in it.
+    """
+
+    def one(target: jax.Array, allowed_c: jax.Array) -> jax.Array:
+        y_r, limit_r = column_kr[target], limit_kr[target]
+        x_cr = jnp.where(allowed_c[:, None], column_kr[candidate_kc[target]], 0)
+
+        def solve(effect_c: jax.Array, weight_r: jax.Array, price_c: jax.Array) -> jax.Array:
+            weighted_cr = x_cr * weight_r
+            gram_cc = jnp.matmul(weighted_cr, x_cr.T, precision="highest") + jnp.diag(price_c)
+            return jax.scipy.linalg.solve(gram_cc, weighted_cr @ y_r, assume_a="pos")
+
+        def absolute(_: int, effect_c: jax.Array) -> jax.Array:
+            u_r = y_r - effect_c @ x_cr
+            price_c = 0.05 / jnp.maximum(jnp.abs(effect_c), 0.02)
+            return solve(effect_c, 1 / jnp.maximum(jnp.abs(u_r), limit_r), price_c)
+
+        def counting(step: int, effect_c: jax.Array) -> jax.Array:
+            scale_r = jnp.maximum(1.0, 30 * 0.8**step) * limit_r
+            least = jnp.maximum(0.05, 0.5 * 0.86**step)
+            u_r = y_r - effect_c @ x_cr
+            weight_r = 2 * jnp.square(scale_r / (jnp.square(u_r) + jnp.square(scale_r)))
+            return solve(effect_c, weight_r, 2 * jnp.square(least / (jnp.square(effect_c) + least**2)))
+
+        start_c = jax.lax.fori_loop(0, 20, absolute, jnp.zeros(len(allowed_c)))
+        return jnp.where(allowed_c, jax.lax.fori_loop(0, 30, counting, start_c), 0)
+
+    return jax.lax.map(lambda of: one(*of), (target_a, allowed_ac), batch_size=size)

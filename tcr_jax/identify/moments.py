@@ -1,0 +1,63 @@
+"""Second moments of every token with the tokens before it, summed in one pass over the data."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tcr_jax.identify.lagged import lagged
+from tcr_jax.typing import Array
+
+
+class Moments(struct.PyTreeNode):
+    """Sums over tokens with full history of f = [w_t, w_{t-1}, .., w_{t-l}], with what float32 additions lost."""
+
+    count: jax.Array
+    sum_f: jax.Array
+    gram_ff: jax.Array
+    lost: tuple[jax.Array, jax.Array]
+    latents: int = struct.field(pytree_node=False)
+
+    @property
+    def mean_f(self) -> jax.Array:
+        return self.sum_f / self.count
+
+    @property
+    def covariance_ff(self) -> jax.Array:
+        """About the mean of each lag's own tokens."""
+        return self.gram_ff / self.count - jnp.outer(self.mean_f, self.mean_f)
+
+
+def no_moments(latents: int, lags: int) -> Moments:
+    """Sums over nothing."""
+    size = (lags + 1) * latents
+    sums, lost = ((jnp.zeros(size), jnp.zeros((size, size))) for _ in range(2))
+    return Moments(count=jnp.zeros(()), sum_f=sums[0], gram_ff=sums[1], lost=lost, latents=latents)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def add_moments(moments: Moments, w_btk: Array, document_bt: Array) -> Moments:
+    """Adds a batch. Only actual pairs count: short documents bias nothing."""
+    latents = moments.latents
+    lags = len(moments.sum_f) // latents - 1
+    lagged_nf, scored_n = lagged(w_btk, document_bt, lags)
+    rows = []
+    for lag in range(lags + 1):  # the lower blocks are the transposed upper ones
+        own_nk = lagged_nf[:, lag * latents : (lag + 1) * latents]
+        later_kf = jnp.matmul(own_nk.T, lagged_nf[:, lag * latents :], precision="highest")
+        rows.append(jnp.pad(later_kf, ((0, 0), (lag * latents, 0))))
+    upper_ff = jnp.concatenate(rows)
+    block_f = jnp.arange(len(upper_ff)) // latents
+    gram_ff = jnp.where(block_f[:, None] <= block_f, upper_ff, upper_ff.T)
+    sum_f, lost_f = _add(moments.sum_f, moments.lost[0], lagged_nf.sum(axis=0))
+    gram_ff, lost_ff = _add(moments.gram_ff, moments.lost[1], gram_ff)
+    count = moments.count + scored_n.sum()
+    return moments.replace(count=count, sum_f=sum_f, gram_ff=gram_ff, lost=(lost_f, lost_ff))
+
+
+def _add(total: jax.Array, lost: jax.Array, term: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Kahan's sum: keeps what rounding loses, so that a million batches cost no digits."""
+    term = term - lost
+    after = total + term
+    return after, (after - total) - term

@@ -1,0 +1,56 @@
+"""White coordinates: the first step, which also finds out whether as many concepts can be told apart at all."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tcr_jax.identify.errors import NotIdentifiable
+
+RANK_TOLERANCE = 1e-9
+"""Eigenvalues of the covariance below this share of the largest count as zero: float32 activations hold no more."""
+
+
+class Whitening(NamedTuple):
+    """w = to_white_kd (x - mean_d) has about unit covariance."""
+
+    mean_d: np.ndarray  # float64
+    to_white_kd: np.ndarray  # float64
+    spectrum_d: np.ndarray  # eigenvalues of the covariance, largest first
+
+
+def whiten(x_nd: np.ndarray, latents: int | None) -> Whitening:
+    """Principal components of the first tokens, in double precision.
+
+    Only a change of coordinates that keeps later float32 sums accurate: it need not whiten all of the data exactly.
+    Without it a condition number of 4,000 of A is already too much. Where there are more channels than concepts, the
+    weakest principal components are dropped.
+
+    Args:
+      x_nd: activations of some tokens.
+      latents: concepts (k); by default the numerical rank.
+
+    Raises:
+      NotIdentifiable: a channel is not finite, or the activations span fewer than `latents` dimensions.
+    """
+    broken = np.flatnonzero(~np.isfinite(x_nd).all(axis=0))
+    if len(broken):
+        raise NotIdentifiable(f"channels {_some(broken)} hold NaN or infinity: clean the activations first")
+    x_nd = np.asarray(x_nd, np.float64)
+    mean_d = x_nd.mean(axis=0)
+    eigenvalues, vectors = np.linalg.eigh(np.cov(x_nd.T, bias=True).reshape(x_nd.shape[1], -1))
+    spectrum_d, vectors_dd = np.maximum(eigenvalues[::-1], 0), vectors[:, ::-1]
+    rank = int((spectrum_d > RANK_TOLERANCE * spectrum_d[0]).sum())
+    k = rank if latents is None else latents
+    if rank < max(k, 1):
+        constant = np.flatnonzero(x_nd.std(axis=0) <= 1e-6 * np.sqrt(spectrum_d[0]))
+        why = f"channels {_some(constant)} are constant" if len(constant) else "channels are linear mixtures of others"
+        raise NotIdentifiable(
+            f"latents={k} concepts cannot be read linearly from activations of rank {rank} ({x_nd.shape[1]} channels"
+            f"{'' if k > x_nd.shape[1] else '; ' + why}): lower latents to {rank} or less"
+        )
+    return Whitening(mean_d, (vectors_dd[:, :k] / np.sqrt(spectrum_d[:k])).T, spectrum_d)
+
+
+def _some(numbers: np.ndarray) -> str:
+    """The first few."""
+    return ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
