@@ -1,0 +1,23 @@
+"""Work in a process of its own: its memory is its own, and where it dies the others go on."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+class Died(RuntimeError):
+    """The process ended without a result, as one does that the system kills for its memory."""
+
+
+def isolated(function: Callable[..., Result], *args: object) -> Result:
+    """`function(*args)` in a new process. What it raises is raised here; `Died` where the process was killed."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        try:
+            return pool.submit(function, *args).result()
+        except BrokenProcessPool as error:
+            raise Died("its process was killed: most likely it took more memory than there is") from error
