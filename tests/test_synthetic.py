@@ -1,0 +1,101 @@
+"""Recovering known worlds as a user does it: rows, tables, plots, and the ends of rows that fail."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.isolated import Died, isolated
+from experiments.recovery_row import Stream, plain
+from tcr_jax.worlds import WorldConfig, make_world
+from tests.programs import environment, run
+
+SMALL = ("--latents=4", "--parents=1", "--context=100", "--tokens=2000", "--heldout=500")
+
+
+def test_a_row_has_every_measure_by_name(tmp_path: Path) -> None:
+    """One command: a readable table, and in metrics.json scores, time, memory, world, assumptions and versions."""
+    pytest.importorskip("sklearn")
+    env, out = environment(tmp_path / "cache"), tmp_path / "out"
+    flags = ("--estimator=var_fastica", "--preset=a5", "--seed=3", f"--out={out}")
+    done = run(env, "-m", "experiments.synthetic", *flags, *SMALL)
+    assert done.returncode == 0, done.stderr
+    header, line = done.stdout.splitlines()[-2:]
+    row = json.loads((out / "metrics.json").read_text())
+    assert dict(zip(header.split(), line.split(), strict=True))["z_mcc"] == f"{row['z_mcc']:.4f}"
+    for name in ("z_mcc_floor", "z_mcc_worst", "zprime_mcc", "eps_mcc", "B_f1", "M_f1", "M_shd_1"):
+        assert isinstance(row[name], float)
+    assert (row["estimator"], row["preset"], row["tokens"], row["heldout"]) == ("var_fastica", "a5", 2000, 500)
+    assert row["world"]["graph"] == "a5" and row["world"]["seed"] == 3 and row["world"]["latents"] == 4
+    assert row["seconds"] > 0 and row["peak_memory_bytes"] >= row["start_memory_bytes"] > 0
+    assert row["assumptions"]["a5_one_child"]["holds"] is True
+    assert set(row["machine"]["versions"]) >= {"jax", "numpy", "scipy"}
+    assert row["command"].startswith("python -m experiments.synthetic --estimator=var_fastica")
+
+
+def test_rows_that_fail_are_named(tmp_path: Path) -> None:
+    """An estimator that cannot work with a world says why, and the command ends with status 1."""
+    flags = ("--estimator=gradient", "--preset=wide", "--width=3")
+    done = run(environment(tmp_path / "cache"), "-m", "experiments.synthetic", *flags, *SMALL)
+    assert done.returncode == 1
+    assert "gradient-0 failed: latents=4 concepts cannot be read linearly from activations of rank 3" in done.stdout
+    assert done.stderr.strip() == "error: 1 of 1 rows failed: gradient-0"
+
+
+def row(estimator: str, latents: int, seed: int, **values: Any) -> dict[str, Any]:
+    scores = dict.fromkeys(("z_mcc", "z_mcc_worst", "eps_mcc", "B_f1", "M_f1", "seconds"), 0.5)
+    fixed = {"preset": "paper", "tokens": 1000, "z_mcc_floor": 0.868, "peak_memory_bytes": 2e9}
+    return {"estimator": estimator, "world": {"latents": latents, "seed": seed}, **scores, **fixed, **values}
+
+
+def test_the_table_holds_median_and_worst_over_seeds(tmp_path: Path) -> None:
+    """Higher is better for scores, lower for seconds; a measure that a seed lacks is left out; plots are written."""
+    pytest.importorskip("matplotlib")
+    results, out = tmp_path / "results", tmp_path / "out"
+    rows = [row("l1_m", 64, seed, z_mcc=z, seconds=s) for seed, (z, s) in enumerate([(0.9, 3), (0.7, 9), (0.8, 1)])]
+    rows += [row("varlingam", 64, 0, B_f1=None), row("l1_m", 128, 0)]
+    for number, values in enumerate(rows):
+        (results / str(number)).mkdir(parents=True)
+        (results / str(number) / "metrics.json").write_text(json.dumps(values))
+    command = ("-m", "experiments.synthetic_table", f"--results={results}")
+    done = run(dict(os.environ), *command, f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (out / "table.md").read_text()
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("| paper | 64 | 1e+03 | l1_m | 3 | 0.868 | 0.8000 (0.7000) |")
+    assert "| 3 (9) | 2 (2) |" in lines[2]
+    assert lines[3].count("| - |") == 1 and "varlingam (z given)" in lines[3]
+    assert (out / "paper.png").stat().st_size > 10_000
+    (results / "0" / "metrics.json").write_text("{}")
+    done = run(dict(os.environ), *command)
+    assert done.returncode == 1 and "metrics.json was not written by experiments.synthetic" in done.stderr
+
+
+def test_numbers_that_are_not_finite_are_null() -> None:
+    """NaN and infinity have no place in JSON; NumPy's numbers become Python's."""
+    values = {"a": np.float32(0.5), "b": [math.nan, np.int64(2)], "c": (math.inf, True, np.bool_(False)), "d": "x"}
+    assert json.dumps(plain(values)) == '{"a": 0.5, "b": [null, 2], "c": [null, true, false], "d": "x"}'
+
+
+def test_a_stream_is_simulated_once_and_timed() -> None:
+    """Each pass yields the same batches, from the second on without simulating; the time it took is known."""
+    stream = Stream(make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2), 3, "name")
+    first = list(stream())
+    seconds = stream.seconds
+    second = list(stream())
+    assert seconds > 0 and len(first) == 3
+    assert all(a is b for one, other in zip(first, second, strict=True) for a, b in zip(one, other, strict=True))
+
+
+def test_a_process_that_dies_is_reported() -> None:
+    """Results and errors come back from the process; one that is killed is an error in words."""
+    assert isolated(max, 3, 5) == 5
+    with pytest.raises(ValueError, match="invalid literal"):
+        isolated(int, "x")
+    with pytest.raises(Died, match="more memory than there is"):
+        isolated(os._exit, 9)
