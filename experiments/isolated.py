@@ -20,4 +20,6 @@ def isolated(function: Callable[..., Result], *args: object) -> Result:
         try:
             return pool.submit(function, *args).result()
         except BrokenProcessPool as error:
-            raise Died("its process was killed: most likely it took more memory than there is") from error
+            raise Died(
+                "its process ended without a result: what it printed says why; nothing, if its memory ran out"
+            ) from error
