@@ -37,7 +37,7 @@ def fit_scores(y_nk: Array) -> Scores:
     """Score matching in the span of the basis, on centred innovations of unit variance.
 
     The phi of least E[(phi - phi_true)^2] = E[phi^2] - 2 E[phi'] + const.
-    As y itself is in the basis, E[phi(y) y] = 1 and E[phi^2] = E[phi'] hold exactly on the data fitted to.
+    As y itself is in the basis, E[phi(y) y] = 1 and E[phi^2] = E[phi'] hold on the data fitted to, up to the ridge.
     Source: Hyvarinen 2005, "Estimation of non-normalized statistical models by score matching"; Pham and Garat 1997.
     """
     functions = basis(y_nk)

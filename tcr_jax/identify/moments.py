@@ -16,7 +16,7 @@ class Moments(struct.PyTreeNode):
     count: jax.Array
     sum_f: jax.Array
     gram_ff: jax.Array
-    lost: tuple[jax.Array, jax.Array]
+    lost: tuple[jax.Array, jax.Array, jax.Array]
     latents: int = struct.field(pytree_node=False)
 
     @property
@@ -32,8 +32,8 @@ class Moments(struct.PyTreeNode):
 def no_moments(latents: int, lags: int) -> Moments:
     """Sums over nothing."""
     size = (lags + 1) * latents
-    sums, lost = ((jnp.zeros(size), jnp.zeros((size, size))) for _ in range(2))
-    return Moments(count=jnp.zeros(()), sum_f=sums[0], gram_ff=sums[1], lost=lost, latents=latents)
+    sums, lost = ((jnp.zeros(()), jnp.zeros(size), jnp.zeros((size, size))) for _ in range(2))
+    return Moments(*sums, lost=lost, latents=latents)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -50,10 +50,9 @@ def add_moments(moments: Moments, w_btk: Array, document_bt: Array) -> Moments:
     upper_ff = jnp.concatenate(rows)
     block_f = jnp.arange(len(upper_ff)) // latents
     gram_ff = jnp.where(block_f[:, None] <= block_f, upper_ff, upper_ff.T)
-    sum_f, lost_f = _add(moments.sum_f, moments.lost[0], lagged_nf.sum(axis=0))
-    gram_ff, lost_ff = _add(moments.gram_ff, moments.lost[1], gram_ff)
-    count = moments.count + scored_n.sum()
-    return moments.replace(count=count, sum_f=sum_f, gram_ff=gram_ff, lost=(lost_f, lost_ff))
+    sums, terms = (moments.count, moments.sum_f, moments.gram_ff), (scored_n.sum(), lagged_nf.sum(axis=0), gram_ff)
+    sums, lost = zip(*map(_add, sums, moments.lost, terms), strict=True)
+    return Moments(*sums, lost=lost, latents=latents)
 
 
 def _add(total: jax.Array, lost: jax.Array, term: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,73 @@
+"""ICA: the rotation back to independent components, whatever their distribution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tcr_jax.identify.ica import _square_correlation, _stuck_pairs, _turn, fast_ica, orthonormal
+
+N, K = 20_000, 6
+RNG = np.random.default_rng(0)
+DRAWS = {
+    "laplace": [RNG.laplace] * K,
+    "uniform": [RNG.uniform] * K,
+    "mixed": [RNG.laplace, RNG.uniform, RNG.laplace, RNG.uniform, RNG.laplace, RNG.normal],
+}
+
+
+def whitened(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """(Independent components, a rotation of them), both of exactly unit covariance."""
+    s_nk = np.stack([draw(size=N) for draw in DRAWS[kind]], axis=1)
+    s_nk -= s_nk.mean(axis=0)
+    s_nk = s_nk @ np.linalg.inv(np.linalg.cholesky(s_nk.T @ s_nk / N)).T
+    return s_nk, s_nk @ np.linalg.qr(RNG.normal(size=(K, K)))[0].T
+
+
+@pytest.mark.parametrize("kind", DRAWS)
+def test_components_are_separated(kind: str) -> None:
+    """Every component is found once: super-Gaussian, sub-Gaussian, and both kinds with one Gaussian among them."""
+    s_nk, residual_nk = whitened(kind)
+    found = fast_ica(jnp.float32(residual_nk), jax.random.key(0))
+    similarity_kk = np.abs(np.asarray(found.rotation_kk) @ residual_nk.T @ s_nk / N)
+    assert sorted(similarity_kk.argmax(axis=1)) == list(range(K))
+    assert similarity_kk.max(axis=1).min() > 0.995
+    assert found.moving < 1e-4
+    np.testing.assert_allclose(found.rotation_kk @ found.rotation_kk.T, np.eye(K), atol=1e-3)
+
+
+def test_orthonormal_is_the_nearest_orthogonal_matrix() -> None:
+    """The polar factor, U V^T of the singular value decomposition."""
+    matrix_kk = RNG.normal(size=(K, K)) + np.eye(K)
+    left_kk, _, right_kk = np.linalg.svd(matrix_kk)
+    np.testing.assert_allclose(orthonormal(jnp.float32(matrix_kk)), left_kk @ right_kk, atol=2e-3)
+
+
+def test_stuck_pairs_are_turned() -> None:
+    """Two outputs that are each half of the same two components are noticed, and 45 degrees make them right."""
+    s_nk, _ = whitened("laplace")
+    s_nk = jnp.float32(s_nk)
+    mixed_kk = _turn(jnp.eye(K), np.array([[1, 4]]))
+    stuck = _stuck_pairs(np.asarray(_square_correlation(mixed_kk, s_nk)))
+    assert stuck.tolist() == [[1, 4]]
+    np.testing.assert_allclose(np.abs(_turn(mixed_kk, stuck)), np.eye(K), atol=1e-6)
+    assert not len(_stuck_pairs(np.asarray(_square_correlation(jnp.eye(K), s_nk))))
+
+
+def test_a_component_is_turned_with_one_other_at_most() -> None:
+    """Of pairs that share a component the most dependent is taken."""
+    correlation_kk = np.zeros((4, 4))
+    correlation_kk[[0, 1, 2], [1, 2, 3]] = [0.2, 0.3, 0.1]
+    assert _stuck_pairs(correlation_kk).tolist() == [[1, 2]]
+
+
+def test_the_search_is_observed() -> None:
+    """`observe` hears of every iteration and of how much still moves."""
+    seen: list[tuple[int, float]] = []
+    found = fast_ica(
+        jnp.float32(whitened("laplace")[1]),
+        jax.random.key(0),
+        observe=lambda iteration, moving: seen.append((iteration, moving)),
+    )
+    assert [iteration for iteration, _ in seen] == list(range(1, found.iterations + 1))
+    assert seen[-1][1] == found.moving
