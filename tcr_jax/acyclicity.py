@@ -7,6 +7,7 @@ triangular: otherwise "M z_t" would need z_t to be known before it is computed.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 
 from tcr_jax.typing import Array
 
@@ -128,3 +129,15 @@ def project_to_dag(m_kk: Array | np.ndarray, rms_k: Array | np.ndarray | None = 
             reaches_kk[ancestors] |= reaches_kk[target]
     assert is_acyclic(kept_kk)
     return kept_kk
+
+
+def total_effects(m: sp.csr_array) -> sp.csr_array:
+    """(I - M)^{-1} = I + M + M^2 + ...: what a concept does within the token along every path. Sparse where M is.
+
+    The series ends, for M is acyclic.
+    """
+    total = power = sp.eye_array(m.shape[0], format="csr")
+    while power.nnz:
+        power = power @ m
+        total = total + power
+    return total

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from tcr_jax import dagma, is_acyclic, log_det, notears, project_to_dag
-from tcr_jax.acyclicity import topological_order
+from tcr_jax.acyclicity import topological_order, total_effects
 
 PENALTIES = [log_det, dagma, notears]
 RNG = np.random.default_rng(0)
@@ -120,3 +121,10 @@ def test_topological_order_puts_sources_first() -> None:
     assert order is not None
     assert not np.triu(m_kk[np.ix_(order, order)]).any()
     assert topological_order(cycle(3, 1.0)) is None
+
+
+def test_total_effects_invert_the_instantaneous_ones() -> None:
+    """(I - M)^{-1}, also where M is empty."""
+    m_kk = np.float64(random_dag(20))
+    np.testing.assert_allclose(total_effects(sp.csr_array(m_kk)) @ (np.eye(20) - m_kk), np.eye(20), atol=1e-6)
+    np.testing.assert_array_equal(total_effects(sp.csr_array((3, 3))).toarray(), np.eye(3))

@@ -1,116 +1,15 @@
-"""Is another graph as sparse as the true one? Every graph one change away is tried, exactly.
+"""Is another graph as sparse as the true one?"""
 
-The data give B' = B (I - M)^{-1}. Any acyclic M explains them with B = B' (I - M), and sparsity picks the one of least
-cost |B|_0 + |M|_0. Column j of B is B'_j - sum_i M_ij B'_i: a change of M's column j costs nothing elsewhere, and only
-those sizes of an edge matter at which entries of B vanish.
-"""
-
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
-
-import numpy as np
-import scipy.sparse as sp
-
-from tcr_jax.worlds.graphs import total_effects
+from tcr_jax.ambiguity import Ambiguity
+from tcr_jax.ambiguity import ambiguity as of_graph
 from tcr_jax.worlds.world import World
-
-SAME = 1e-7  # relative difference up to which two sizes are one
-NEVER = np.iinfo(np.int32).max
-
-
-class Move(NamedTuple):
-    """A change of one edge of M, and the non-zeros of B and M that it adds: where not positive, M is ambiguous."""
-
-    kind: Literal["add", "remove", "resize", "exchange", "reverse"]
-    source: int
-    target: int  # of the edge as it was, or of the one added
-    gap: int
-
-
-class Ambiguity(NamedTuple):
-    """The moves to graphs as sparse as the truth or sparser, and the smallest gap of all moves."""
-
-    moves: tuple[Move, ...]
-    smallest_gap: int
-
-    def in_words(self) -> str:
-        """One sentence."""
-        concepts = len({move.source for move in self.moves})
-        sparser = sum(move.gap < 0 for move in self.moves)
-        return (
-            f"{len(self.moves)} changes of one edge of M, of {concepts} concepts, explain the data with as few "
-            f"non-zeros or fewer ({sparser} with fewer); the closest other graph has {self.smallest_gap:+d}"
-        )
 
 
 def ambiguity(world: World) -> Ambiguity:
-    """Tries every acyclic M that differs from the truth in one edge: one more, one less, resized, to another target
-    (`exchange`), or reversed. A new edge takes its best size; the others keep theirs.
-
-    For each edge and kind, and for each source of one more, the best move counts. Not covered: changes of several edges
-    at once. To find no move does not prove that the truth is the sparsest.
+    """See `tcr_jax.ambiguity`.
 
     >>> from tcr_jax.worlds import WorldConfig, make_world
     >>> ambiguity(make_world(WorldConfig(latents=32, graph="a5", own_past=True))).moves
     ()
     """
-    moves = list(_moves(world))
-    smallest = min((move.gap for move in moves), default=NEVER)
-    return Ambiguity(tuple(move for move in moves if move.gap <= 0), smallest)
-
-
-def _moves(world: World) -> Iterator[Move]:
-    k = world.config.latents
-    inverse = total_effects(world.m)
-    reduced = sp.csr_array(sp.vstack(world.b, format="csr") @ inverse)  # B', lags one under the other
-    b, m, reduced_columns = sp.vstack(world.b, format="csc"), world.m.tocsc(), reduced.tocsc()
-
-    for source in range(k):
-        column = _dense(b, source)
-        children, ancestors = _support(m, source), _support(inverse, source)  # among them the source itself
-        open_k = ~np.isin(np.arange(k), np.concatenate([children, ancestors]))
-        added_k = _cost_of_edge(reduced, column)
-        yield from _best("add", source, added_k, open_k)
-        for target in children:
-            without = column + m[target, source] * _dense(reduced_columns, target)
-            without[np.abs(without) < SAME * np.abs(without).max()] = 0
-            removed = int((without != 0).sum() - (column != 0).sum()) - 1
-            resized = int(added_k[target]) - 1  # the best of all sizes, zero among them
-            if removed < resized:
-                yield Move("remove", source, target, removed)
-            else:
-                yield Move("resize", source, target, resized)
-            yield from _best("exchange", source, removed + _cost_of_edge(reduced, without), open_k)
-            if not np.isin(children[children != target], _support(inverse, target)).any():
-                added = _cost_of_edge(reduced, _dense(b, target))[source]
-                yield Move("reverse", source, target, removed + int(added))
-
-
-def _best(kind: Literal["add", "exchange"], source: int, gap_k: np.ndarray, open_k: np.ndarray) -> Iterator[Move]:
-    """The best of the targets that neither close a cycle nor are children already; none where there is no such."""
-    if open_k.any():
-        target = int(np.where(open_k, gap_k, NEVER).argmin())
-        yield Move(kind, source, target, int(gap_k[target]))
-
-
-def _cost_of_edge(reduced: sp.csr_array, column: np.ndarray) -> np.ndarray:
-    """Non-zeros that `column` - m B'_i has beyond `column`, for the best m != 0, and one for the edge; for every i."""
-    k = reduced.shape[1]
-    part = reduced[np.flatnonzero(column)].tocoo()
-    size = column[np.flatnonzero(column)][part.row] / part.data  # at which the entry vanishes
-    order = np.lexsort((size, part.col))
-    target, size = part.col[order], size[order]
-    first = np.ones(len(size), bool)
-    first[1:] = (np.diff(target) != 0) | (np.diff(size) > SAME * np.abs(size[1:]))
-    most_k = np.zeros(k, int)
-    np.maximum.at(most_k, target[first], np.bincount(np.cumsum(first) - 1)[: first.sum()])
-    return 1 + np.bincount(reduced.indices, minlength=k) - np.bincount(target, minlength=k) - most_k
-
-
-def _dense(matrix: sp.csc_array, index: int) -> np.ndarray:
-    return matrix[:, [index]].toarray()[:, 0]
-
-
-def _support(matrix: sp.csr_array | sp.csc_array, index: int) -> np.ndarray:
-    """Indices stored in a row of a CSR matrix, or a column of a CSC one."""
-    return matrix.indices[matrix.indptr[index] : matrix.indptr[index + 1]]
+    return of_graph(world.b, world.m)

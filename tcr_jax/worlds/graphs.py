@@ -21,18 +21,6 @@ def draw_graph(config: WorldConfig, rng: np.random.Generator) -> tuple[list[sp.c
     return b, m[number_k][:, number_k]
 
 
-def total_effects(m: sp.csr_array) -> sp.csr_array:
-    """(I - M)^{-1} = I + M + M^2 + ...: what a concept does within the token along every path. Sparse where M is.
-
-    The series ends, for M is acyclic.
-    """
-    total = power = sp.eye_array(m.shape[0], format="csr")
-    while power.nnz:
-        power = power @ m
-        total = total + power
-    return total
-
-
 def _delayed(config: WorldConfig, weight_k: np.ndarray, rng: np.random.Generator) -> sp.csr_array:
     others = config.parents - config.own_past
     chance_k = np.minimum(1, others * weight_k / weight_k.sum())

@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from flax import struct
 
+from tcr_jax.acyclicity import total_effects
 from tcr_jax.worlds.config import WorldConfig
 from tcr_jax.worlds.effects import Effects, apply, to_device
-from tcr_jax.worlds.graphs import total_effects
 from tcr_jax.worlds.noise import draw_noise, drift
 
 FORGOTTEN = 1e-3  # share of a start at rest that is left where the stationary part begins

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse as sp
 
-from tcr_jax.worlds.graphs import total_effects
+from tcr_jax.acyclicity import total_effects
 
 TOKENS = 2000  # of power iteration; the growth is averaged over the second half
 

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import scipy.sparse.csgraph
 
 from tcr_jax import is_acyclic
 from tcr_jax.worlds import PRESETS, WorldConfig
-from tcr_jax.worlds.graphs import draw_graph, total_effects
+from tcr_jax.worlds.graphs import draw_graph
 
 
 def graph(seed: int = 0, **values: object) -> tuple[list[np.ndarray], np.ndarray]:
@@ -86,10 +85,3 @@ def test_the_papers_generator() -> None:
     upper = b_kk[np.triu_indices(200, 1)]
     np.testing.assert_allclose((upper != 0).mean(), 0.1, rtol=0.05)
     np.testing.assert_allclose(np.square(upper[upper != 0]).mean(), 1 / 200, rtol=0.1)
-
-
-def test_total_effects_invert_the_instantaneous_ones() -> None:
-    """(I - M)^{-1}, also where M is empty."""
-    _, m_kk = graph(instant_parents=3.0)
-    np.testing.assert_allclose(total_effects(sp.csr_array(m_kk)) @ (np.eye(64) - m_kk), np.eye(64), atol=1e-12)
-    np.testing.assert_array_equal(total_effects(sp.csr_array((3, 3))).toarray(), np.eye(3))

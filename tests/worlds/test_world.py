@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tcr_jax import decode, encode, history, innovations
+from tcr_jax.acyclicity import total_effects
 from tcr_jax.worlds import PRESETS, Sample, World, WorldConfig, make_world, sample
-from tcr_jax.worlds.graphs import total_effects
 
 SMALL: dict[str, Any] = {"latents": 12, "parents": 2.0, "context": 20}
 
