@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,17 @@ class Stages:
     """Results by name, in `workdir` if there is one."""
 
     def __init__(self, workdir: Path | None, settings: dict[str, Any]) -> None:
-        """Raises `NotIdentifiable` where `workdir` holds the stages of a run with other settings or data."""
+        """Raises `NotIdentifiable` where `workdir` holds stages of a run with other settings or data, or damaged ones."""
         self._workdir = workdir
         if workdir is None:
             return
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / SETTINGS
         if path.exists():
-            there = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                there = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise NotIdentifiable(f"{path} is damaged ({error}): use another workdir") from error
             changed = [name for name in settings if there.get(name) != settings[name]]
             wrong = [f"{name}: {there.get(name)} -> {settings[name]}" for name in changed]
             if wrong:
@@ -36,11 +40,14 @@ class Stages:
         write_text(path, json.dumps(settings, indent=1) + "\n")
 
     def run(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
-        """What `compute` returns, or returned when this stage was first done."""
+        """What `compute` returns, or returned when this stage was first done. Raises `NotIdentifiable` if damaged."""
         path = None if self._workdir is None else self._workdir / f"{name}.npz"
         if path is not None and path.exists():
-            with np.load(path) as found:
-                return dict(found)
+            try:
+                with np.load(path) as found:
+                    return dict(found)
+            except (ValueError, EOFError, zipfile.BadZipFile) as error:
+                raise NotIdentifiable(f"{path} is damaged ({error}): delete it, and what it holds is computed") from error
         result = compute()
         if path is not None:
             buffer = io.BytesIO()

@@ -1,0 +1,50 @@
+"""Units: decoder rows of unit norm, and nothing else changes."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from tcr_jax.identify.refine import Estimate
+from tcr_jax.identify.units import in_decoder_units, standard_errors
+
+K, LAGS, WIDTH = 4, 2, 6
+RNG = np.random.default_rng(0)
+B_LKK, M_KK = RNG.normal(size=(LAGS, K, K)) * 0.3, np.tril(RNG.normal(size=(K, K)), -1)
+DIRECTIONS_DK = RNG.normal(size=(WIDTH, K)) * np.array([0.1, 1, 5, 20])
+SPREAD_KK = jnp.float32(DIRECTIONS_DK.T @ DIRECTIONS_DK)
+
+
+def estimate(b_lkk: np.ndarray, m_kk: np.ndarray, off_kk: np.ndarray) -> Estimate:
+    return Estimate(b_lkk=jnp.float32(b_lkk), m_kk=jnp.float32(m_kk), off_kk=jnp.float32(off_kk))
+
+
+AT = estimate(B_LKK, M_KK, np.zeros((K, K)))
+
+
+def test_scales_are_the_norms_of_the_columns() -> None:
+    """A = A' (I - M), its columns divided by their norms s, times s z: the same activations."""
+    *_, norm_k = in_decoder_units(AT, SPREAD_KK)
+    np.testing.assert_allclose(norm_k, np.linalg.norm(DIRECTIONS_DK @ (np.eye(K) - M_KK), axis=0), rtol=1e-4)
+
+
+def test_innovations_change_their_scale_alone() -> None:
+    """s eps = s z - M (s z) - sum_l B_l (s z_{t-l}) with the B and M in the new units."""
+    b_lkk, m_kk, norm_k = (np.asarray(part, np.float64) for part in in_decoder_units(AT, SPREAD_KK))
+    z_k, past_lk = RNG.normal(size=K), RNG.normal(size=(LAGS, K))
+    eps_k = z_k - M_KK @ z_k - np.einsum("lij,lj->i", B_LKK, past_lk)
+    scaled_k, scaled_lk = norm_k * z_k, norm_k * past_lk
+    after_k = scaled_k - m_kk @ scaled_k - np.einsum("lij,lj->i", b_lkk, scaled_lk)
+    np.testing.assert_allclose(after_k, norm_k * eps_k, rtol=1e-3, atol=1e-4)
+
+
+def test_standard_errors_are_those_of_the_changed_units() -> None:
+    """The spread of B and M in decoder units over estimates that are spread like the draws, scales included."""
+    count, size = 1000, 1e-3
+    draws = [size * RNG.normal(size=(count, *shape)) for shape in ((LAGS, K, K), (K, K), (K, K))]
+    draws[2][:, range(K), range(K)] = 0
+    b_error_lkk, m_error_kk = standard_errors(AT, estimate(*draws), SPREAD_KK)
+    b_slkk, m_skk = B_LKK + draws[0], M_KK + draws[1]
+    directions_sdk = DIRECTIONS_DK @ np.linalg.inv(np.eye(K) - draws[2]) @ (np.eye(K) - m_skk)
+    norm_sk = np.linalg.norm(directions_sdk, axis=1)
+    ratio_skk = norm_sk[:, :, None] / norm_sk[:, None]
+    np.testing.assert_allclose(b_error_lkk, (b_slkk * ratio_skk[:, None]).std(axis=0), rtol=0.05)
+    np.testing.assert_allclose(m_error_kk, (m_skk * ratio_skk).std(axis=0), rtol=0.05)
