@@ -80,11 +80,13 @@ def main() -> None:
             {"preset": _PRESET.value, "command": shlex.join(["python", "-m", __spec__.name, *sys.argv[1:]]), **row}
         )
         rows.append(row)
-        print(table(rows), flush=True)
+        print(table([row]), flush=True)
         if _OUT.value:
             directory = Path(_OUT.value) / (name if len(jobs) > 1 else "")
             directory.mkdir(parents=True, exist_ok=True)
             write_text(directory / "metrics.json", json.dumps(row, indent=1) + "\n")
+    if len(rows) > 1:
+        print(f"\n{table(rows)}", flush=True)
     if failed:
         sys.exit(f"error: {len(failed)} of {len(jobs)} rows failed: {', '.join(failed)}")
 
