@@ -24,19 +24,17 @@ def as_batches(data: Any, document_bt: Any = None) -> Batches:
       document_bt: for an array, the document of each position, negative where dropped; by default each sequence is one.
 
     Raises:
-      NotIdentifiable: the array is of another shape than said.
+      NotIdentifiable: the array, or a batch of the stream when it is read, is of another shape than said; or the stream
+        can be read once only.
     """
-    if isinstance(data, Store):
-        return lambda: ((batch.x_btd, batch.document_bt) for batch in _of_store(data))
-    if callable(data):
-        return data
+    if callable(data) or isinstance(data, Store):
+        if document_bt is not None:
+            raise NotIdentifiable("document_bt belongs to an array: a store and a stream bring their own; leave it out")
+        return _checked(data) if callable(data) else lambda: ((b.x_btd, b.document_bt) for b in _of_store(data))
     x_btd = np.asarray(data)
-    if x_btd.ndim != 3:
-        raise NotIdentifiable(f"activations of shape {x_btd.shape}: give [sequences, tokens, width]")
-    if document_bt is None:
+    if document_bt is None and x_btd.ndim == 3:
         document_bt = np.broadcast_to(np.arange(len(x_btd))[:, None], x_btd.shape[:2])
-    if np.shape(document_bt) != x_btd.shape[:2]:
-        raise NotIdentifiable(f"document_bt of shape {np.shape(document_bt)}: give one a token, {x_btd.shape[:2]}")
+    _check_shapes(x_btd, document_bt)
     size = min(len(x_btd), _rows(x_btd.shape[1:]))
 
     def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
@@ -73,9 +71,32 @@ def remembered(batches: Batches, limit: int) -> Batches:
     return stream
 
 
+def _checked(batches: Batches) -> Batches:
+    """The same stream, every batch looked at."""
+    if batches() is batches():
+        raise NotIdentifiable("the stream can be read once only: give a function that returns a new iterator each time")
+
+    def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
+        for x_btd, document_bt in batches():
+            _check_shapes(x_btd, document_bt)
+            yield x_btd, document_bt
+
+    return stream
+
+
+def _check_shapes(x_btd: Any, document_bt: Any) -> None:
+    if np.ndim(x_btd) != 3 or 0 in np.shape(x_btd):
+        raise NotIdentifiable(
+            f"activations of shape {np.shape(x_btd)}: give [sequences, tokens, width], none of them 0"
+        )
+    if np.shape(document_bt) != np.shape(x_btd)[:2]:
+        raise NotIdentifiable(f"document_bt of shape {np.shape(document_bt)}: give one a token, {np.shape(x_btd)[:2]}")
+
+
 def _of_store(store: Store) -> Iterator[Any]:
     source = store.description.source
-    return ordered_batches(store, split="all", heldout=0.5, batch=_rows((source.context, source.width)))
+    rows = min(len(store), _rows((source.context, source.width)))
+    return ordered_batches(store, split="all", heldout=0.5, batch=rows)
 
 
 def _rows(shape: tuple[int, ...]) -> int:

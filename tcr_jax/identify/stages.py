@@ -20,7 +20,7 @@ class Stages:
     """Results by name, in `workdir` if there is one."""
 
     def __init__(self, workdir: Path | None, settings: dict[str, Any]) -> None:
-        """Raises `NotIdentifiable` where `workdir` holds stages of a run with other settings or data, or damaged ones."""
+        """Raises `NotIdentifiable` where `workdir` holds stages of another run, or damaged ones."""
         self._workdir = workdir
         if workdir is None:
             return
@@ -47,7 +47,7 @@ class Stages:
                 with np.load(path) as found:
                     return dict(found)
             except (ValueError, EOFError, zipfile.BadZipFile) as error:
-                raise NotIdentifiable(f"{path} is damaged ({error}): delete it, and what it holds is computed") from error
+                raise NotIdentifiable(f"{path} is damaged ({error}): delete it and start again") from error
         result = compute()
         if path is not None:
             buffer = io.BytesIO()

@@ -17,7 +17,7 @@ def in_decoder_units(estimate: Estimate, spread_kk: Array) -> tuple[jax.Array, j
     A = A' (I - off)^{-1} (I - M), to first order in `off`; the columns' norms s turn B_ij into s_i B_ij / s_j.
     """
     identity_kk = jnp.eye(len(spread_kk))
-    columns_kk = (identity_kk + estimate.off_kk) @ (identity_kk - estimate.m_kk)
+    columns_kk = jnp.matmul(identity_kk + estimate.off_kk, identity_kk - estimate.m_kk, precision="highest")
     norm_k = jnp.sqrt(jnp.einsum("ik,ij,jk->k", columns_kk, spread_kk, columns_kk, precision="highest"))
     ratio_kk = norm_k[:, None] / norm_k
     return estimate.b_lkk * ratio_kk, estimate.m_kk * ratio_kk, norm_k

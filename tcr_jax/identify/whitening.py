@@ -30,23 +30,33 @@ def whiten(x_nd: np.ndarray, latents: int | None) -> Whitening:
       latents: concepts (k); by default the numerical rank.
 
     Raises:
-      NotIdentifiable: a channel is not finite, or the activations span fewer than `latents` dimensions.
+      NotIdentifiable: a channel is not finite, or the activations span fewer than `latents` dimensions, or none.
     """
+    tokens, channels = x_nd.shape
+    if latents is not None and not 1 <= latents <= channels:
+        raise NotIdentifiable(
+            f"latents={latents} concepts cannot be read linearly from {channels} channels: set it from 1 to {channels}"
+        )
     broken = np.flatnonzero(~np.isfinite(x_nd).all(axis=0))
     if len(broken):
-        raise NotIdentifiable(f"channels {_some(broken)} hold NaN or infinity: clean the activations first")
+        raise NotIdentifiable(
+            f"channels {_some(broken)} hold NaN or infinity: clean the activations, or drop the tokens"
+        )
+    constant = np.flatnonzero(np.ptp(x_nd, axis=0) == 0)
+    if len(constant) == channels:
+        raise NotIdentifiable(f"all {channels} channels are constant over {tokens:,} tokens: give other activations")
     x_nd = np.asarray(x_nd, np.float64)
     mean_d = x_nd.mean(axis=0)
-    eigenvalues, vectors = np.linalg.eigh(np.cov(x_nd.T, bias=True).reshape(x_nd.shape[1], -1))
+    eigenvalues, vectors = np.linalg.eigh(np.cov(x_nd.T, bias=True).reshape(channels, channels))
     spectrum_d, vectors_dd = np.maximum(eigenvalues[::-1], 0), vectors[:, ::-1]
     rank = int((spectrum_d > RANK_TOLERANCE * spectrum_d[0]).sum())
     k = rank if latents is None else latents
-    if rank < max(k, 1):
-        constant = np.flatnonzero(x_nd.std(axis=0) <= 1e-6 * np.sqrt(spectrum_d[0]))
+    if rank < k:
         why = f"channels {_some(constant)} are constant" if len(constant) else "channels are linear mixtures of others"
+        mend = f"{why}; lower latents to {rank} or less"
         raise NotIdentifiable(
-            f"latents={k} concepts cannot be read linearly from activations of rank {rank} ({x_nd.shape[1]} channels"
-            f"{'' if k > x_nd.shape[1] else '; ' + why}): lower latents to {rank} or less"
+            f"latents={k} concepts cannot be read linearly from activations of {channels} channels and rank {rank}: "
+            + (f"{tokens:,} tokens are too few; give more" if tokens <= k else mend)
         )
     return Whitening(mean_d, (vectors_dd[:, :k] / np.sqrt(spectrum_d[:k])).T, spectrum_d)
 

@@ -1,0 +1,88 @@
+"""Data in: arrays, stores and streams are the same batches; large streams are read anew, small ones kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tcr_jax.identify import Batches, NotIdentifiable
+from tcr_jax.identify import source as module
+from tcr_jax.identify.source import as_batches, remembered
+from tcr_jax.store import Store
+from tcr_jax.worlds import WorldConfig, make_world, write_store
+
+WORLD = make_world(WorldConfig(latents=4, parents=1.0, context=10))
+
+
+def tokens(batches: Batches) -> tuple[np.ndarray, np.ndarray]:
+    """All that are kept, with their documents, in order."""
+    parts = [(np.asarray(x_btd), np.asarray(document_bt)) for x_btd, document_bt in batches()]
+    x_btd, document_bt = (np.concatenate(of) for of in zip(*parts, strict=True))
+    return x_btd[document_bt >= 0], document_bt[document_bt >= 0]
+
+
+def test_arrays_stores_and_streams_hold_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches of one shape, the last of them filled up with dropped positions; at every reading."""
+    monkeypatch.setattr(module, "NUMBERS", 3 * 10 * 4)
+    write_store(WORLD, tmp_path, sequences=7)
+    stream = WORLD.batches(7, batch=7)
+    x_btd, document_bt = next(stream())
+    for data in (np.asarray(x_btd), Store.open(tmp_path), WORLD.batches(7, batch=3), stream):
+        batches = as_batches(data)
+        assert {x_btd.shape for x_btd, _ in batches()} == ({(7, 10, 4)} if data is stream else {(3, 10, 4)})
+        for _ in range(2):
+            found_nd, found_n = tokens(batches)
+            np.testing.assert_allclose(found_nd, np.asarray(x_btd).reshape(-1, 4), rtol=1e-5, atol=1e-5)
+            np.testing.assert_array_equal(found_n, np.asarray(document_bt).reshape(-1))
+
+
+def test_documents_of_an_array_are_taken_over() -> None:
+    """Drops and boundaries as given."""
+    document_bt = np.array([[0, 0, 1], [-1, 2, 2]])
+    x_btd = np.arange(12.0).reshape(2, 3, 2)
+    found_nd, found_n = tokens(as_batches(x_btd, document_bt))
+    assert found_n.tolist() == [0, 0, 1, 2, 2]
+    np.testing.assert_array_equal(found_nd, x_btd[document_bt >= 0])
+
+
+@pytest.mark.parametrize(("limit", "readings"), [(10**9, 1), (200, 3)])
+def test_what_fits_is_read_once(limit: int, readings: int) -> None:
+    """A reading that broke off counts for nothing, and what is more than the limit is read anew each time."""
+    started = []
+
+    def counted() -> Iterator[Any]:
+        started.append(1)
+        yield from WORLD.batches(6, batch=2)()
+
+    batches = remembered(counted, limit)
+    next(batches())
+    assert len(started) == 1
+    expected_nd, _ = tokens(WORLD.batches(6, batch=2))
+    for _ in range(3):
+        np.testing.assert_array_equal(tokens(batches)[0], expected_nd)
+    assert len(started) == 1 + readings
+
+
+X_BTD = np.zeros((2, 3, 4))
+ONCE = iter([(X_BTD, np.zeros((2, 3), int))])
+
+
+@pytest.mark.parametrize(
+    ("data", "document_bt", "message"),
+    [
+        (X_BTD[0], None, r"activations of shape \(3, 4\): give \[sequences, tokens, width\]"),
+        (X_BTD[:0], None, r"activations of shape \(0, 3, 4\)"),
+        (X_BTD, np.zeros((2, 4), int), r"document_bt of shape \(2, 4\): give one a token, \(2, 3\)"),
+        (lambda: ONCE, None, "read once only: give a function"),
+        (lambda: iter([(X_BTD[0], np.zeros(3, int))]), None, r"activations of shape \(3, 4\)"),
+        (lambda: iter([(X_BTD, np.zeros(2, int))]), None, r"document_bt of shape \(2,\)"),
+        (WORLD.batches(2), np.zeros((2, 10), int), "bring their own; leave it out"),
+    ],
+    ids=["2-D", "empty", "documents", "iterator", "2-D batch", "documents of a batch", "documents of a stream"],
+)
+def test_other_shapes_are_refused(data: Any, document_bt: Any, message: str) -> None:
+    """With the shape that is there and the one that is wanted."""
+    with pytest.raises(NotIdentifiable, match=message):
+        tokens(as_batches(data, document_bt))
