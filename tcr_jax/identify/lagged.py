@@ -19,8 +19,8 @@ def lagged(x_btd: Array, document_bt: Array, lags: int) -> tuple[jax.Array, jax.
       lagged_nf: [b (t - lags), (lags + 1) d]; rows without full history are zero.
       scored_n: which rows have full history.
     """
-    tokens = x_btd.shape[1]
+    tokens = max(x_btd.shape[1] - lags, 0)
     scored_bt = jax.vmap(history, in_axes=(0, None))(document_bt, lags)[:, lags:]
-    shifted = [x_btd[:, lags - lag : tokens - lag] for lag in range(lags + 1)]
+    shifted = [x_btd[:, lags - lag : lags - lag + tokens] for lag in range(lags + 1)]
     lagged_btf = jnp.where(scored_bt[..., None], jnp.concatenate(shifted, axis=-1), 0)
     return lagged_btf.reshape(-1, lagged_btf.shape[-1]), scored_bt.reshape(-1)

@@ -24,3 +24,10 @@ def test_dropped_tokens_may_hold_anything() -> None:
     lagged_nf, scored_n = lagged(jnp.asarray(x_btd), jnp.array([[0, 0, -1, 0, 0, 0]]), 1)
     assert np.isfinite(lagged_nf).all()
     assert np.asarray(scored_n).tolist() == [True, False, False, True, True]
+
+
+def test_sequences_shorter_than_the_history_have_no_rows() -> None:
+    """However long the lags."""
+    for lags in (3, 4, 9):
+        lagged_nf, scored_n = lagged(jnp.ones((2, 3, 2)), jnp.zeros((2, 3), int), lags)
+        assert lagged_nf.shape == (0, 2 * (lags + 1)) and scored_n.shape == (0,)
