@@ -1,7 +1,9 @@
 """The causal process behind linearly mixed concepts, found directly: no gradient descent, no tuning."""
 
+from tcr_jax.identify.diagnostics import diagnose
 from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.identify import Effect, Identified, identify
 from tcr_jax.identify.types import Batches
+from tcr_jax.identify.verdict import Diagnostics
 
-__all__ = ["Batches", "Effect", "Identified", "NotIdentifiable", "identify"]
+__all__ = ["Batches", "Diagnostics", "Effect", "Identified", "NotIdentifiable", "diagnose", "identify"]
