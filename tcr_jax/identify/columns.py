@@ -1,10 +1,16 @@
 """Columns of B' = B (I - M)^{-1}, each to be made sparse by subtracting multiples of others.
 
-Column j of B is u_j = B'_j - sum_i M_ij B'_i over the instantaneous children i of j. A column's cost is the number of
-non-zeros it needs: sum_r min(u_rj^2 / (threshold deviation)^2, 1), plus one an edge of M.
+Column j of B is u_j = B'_j - sum_i M_ij B'_i over the instantaneous children i of j. A column's cost is about the
+number of effects it needs, of B and of M, with a small price on their size that decides between equals:
+
+    sum_r min(u_rj^2 / (2 sigma_rj^2), c) + u_rj^2 / (2 s^2)  +  sum_i c_M + M_ij^2 / (2 s_M^2)
+
+in units of c. It is the negative log posterior under a prior in which a share p of the effects is normal with standard
+deviation s, the others zero: c = log((1 - p) s / (p sigma)) for the typical sigma, and c_M likewise.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +23,24 @@ LEAST_EFFECT = 0.03
 """Instantaneous effects below this are not looked for."""
 
 
+class Prior(NamedTuple):
+    """What is expected of effects."""
+
+    threshold: float  # sqrt(2 c): standard errors from which on an entry is taken for an effect
+    size_b: float  # s
+    size_m: float  # s_M
+    price_m: float  # c_M / c
+
+
 class Columns:
     """The columns, what is known of their noise, and which others each may be explained by."""
 
-    def __init__(self, column_rk: np.ndarray, deviation_rk: np.ndarray, threshold: float, candidates: int = 64) -> None:
-        """`column_rk` stacks B'_l over the lags; `deviation_rk` are standard errors, `threshold` counts in them."""
+    def __init__(self, column_rk: np.ndarray, deviation_rk: np.ndarray, prior: Prior, candidates: int = 64) -> None:
+        """`column_rk` stacks B'_l over the lags; `deviation_rk` are its standard errors."""
         self.column_rk = np.asarray(column_rk, np.float64)
-        self.limit_rk = threshold * np.asarray(deviation_rk, np.float64)
+        self.limit_rk = prior.threshold * np.asarray(deviation_rk, np.float64)
+        self.large, self.large_m = prior.threshold * prior.size_b, prior.threshold * prior.size_m
+        self.price_m = prior.price_m
         clear_rk = np.abs(self.column_rk) > self.limit_rk
         self.clear_rk = np.where(clear_rk, self.column_rk, 0)  # what is subtracted: noise alone is not
         self.clear_limit_rk = np.where(clear_rk, self.limit_rk, 0)
@@ -45,17 +62,18 @@ class Columns:
     def cost(self, j: int, children: Children) -> float:
         """Non-zeros left in u_j, and edges."""
         u_r, limit_r = self.remainder(j, children)
-        return float(np.minimum((u_r / limit_r) ** 2, 1).sum()) + len(children)
+        size = np.square(u_r).sum() / self.large**2 + sum(m**2 for m in children.values()) / self.large_m**2
+        return float(np.minimum((u_r / limit_r) ** 2, 1).sum() + size) + self.price_m * len(children)
 
     def refit(self, j: int, children: Children, rounds: int = 6) -> tuple[Children, float]:
         """The effects of these children by least squares on the entries that they bring to zero, and the cost."""
         best, lowest = children, self.cost(j, children)
         for _ in range(rounds if children else 0):
             u_r, limit_r = self.remainder(j, children)
-            weight_r = (np.abs(u_r) < limit_r) / limit_r**2
+            weight_r = (np.abs(u_r) < limit_r) / limit_r**2 + self.large**-2
             clear_rc = self.clear_rk[:, list(children)]
             gram_cc = (clear_rc * weight_r[:, None]).T @ clear_rc
-            gram_cc[np.diag_indices_from(gram_cc)] += 1e-9 * np.trace(gram_cc) + 1e-12
+            gram_cc[np.diag_indices_from(gram_cc)] += 1e-9 * np.trace(gram_cc) + self.large_m**-2
             effect_c = np.linalg.solve(gram_cc, (clear_rc * weight_r[:, None]).T @ self.column_rk[:, j])
             children = dict(zip(children, effect_c.tolist(), strict=True))
             cost = self.cost(j, children)
@@ -75,14 +93,23 @@ class Columns:
             children, cost = best
         return children, cost
 
-    def regress(self, target_a: np.ndarray, allowed_ac: np.ndarray) -> list[Children]:
-        """Children of each target among its allowed candidates, by robust regression on all of them at once."""
+    def regress(self, target_a: np.ndarray, allowed_ac: np.ndarray, least: float) -> list[Children]:
+        """Children of each target among its allowed candidates, by robust regression on all of them at once.
+
+        `least` is the size from which on an effect counts as one when counting begins; it ends at 0.05.
+        """
         size = 64
         padding = -len(target_a) % size
         target_a = np.concatenate([target_a, np.zeros(padding, int)])
         allowed_ac = np.concatenate([allowed_ac, np.zeros((padding, allowed_ac.shape[1]), bool)])
         effect_ac = _regressions(
-            jnp.float32(self.column_rk.T), jnp.float32(self.limit_rk.T), self.candidate_kc, target_a, allowed_ac, size
+            jnp.float32(self.column_rk.T),
+            jnp.float32(self.limit_rk.T),
+            self.candidate_kc,
+            target_a,
+            allowed_ac,
+            least,
+            size,
         )
         found: list[Children] = []
         for j, effect_c in zip(target_a[: len(target_a) - padding], np.asarray(effect_ac, np.float64), strict=False):
@@ -99,7 +126,8 @@ class Columns:
         limit_ar = np.stack([limit_r for _, limit_r in remainders]).astype(np.float32)
         limit_ar = np.pad(limit_ar, ((0, padding), (0, 0)), constant_values=1)
         candidate_ac = self.candidate_kc[np.pad(target_a, (0, padding))]
-        effect_ac, change_ac = _votes(u_ar, limit_ar, *self._telling, candidate_ac)
+        prices = self.large, self.large_m, self.price_m
+        effect_ac, change_ac = _votes(u_ar, limit_ar, *self._telling, candidate_ac, *prices)
         return np.asarray(effect_ac)[: len(target_a)], np.asarray(change_ac)[: len(target_a)]
 
     @functools.cached_property
@@ -120,6 +148,9 @@ def _votes(
     x_kq: jax.Array,
     limit_kq: jax.Array,
     candidate_ac: jax.Array,
+    large: float,
+    large_m: float,
+    price_m: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Every clear entry of a candidate proposes the effect that brings u to zero there; the best is counted out."""
     proposals = min(24, row_kq.shape[1])
@@ -128,10 +159,12 @@ def _votes(
         u_q, own_limit_q, x_q = u_r[row_kq[c]], limit_r[row_kq[c]], x_kq[c]
         effect_p = jnp.where(x_q == 0, 0, u_q / jnp.where(x_q == 0, 1, x_q))[:proposals]
         limit_pq = jnp.sqrt(own_limit_q**2 + (effect_p[:, None] * limit_kq[c]) ** 2)
-        cost_p = jnp.minimum(jnp.square((u_q - effect_p[:, None] * x_q) / limit_pq), 1).sum(axis=1)
+        after_pq = u_q - effect_p[:, None] * x_q
+        cost_p = (jnp.minimum(jnp.square(after_pq / limit_pq), 1) + jnp.square(after_pq / large)).sum(axis=1)
         cost_p = jnp.where(jnp.abs(effect_p) > LEAST_EFFECT, cost_p, jnp.inf)
         best = jnp.argmin(cost_p)
-        return effect_p[best], cost_p[best] + 1 - jnp.minimum(jnp.square(u_q / own_limit_q), 1).sum()
+        before = (jnp.minimum(jnp.square(u_q / own_limit_q), 1) + jnp.square(u_q / large)).sum()
+        return effect_p[best], cost_p[best] + price_m + jnp.square(effect_p[best] / large_m) - before
 
     def of_target(of: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         return jax.vmap(one, in_axes=(None, None, 0))(*of)
@@ -146,6 +179,7 @@ def _regressions(
     candidate_kc: jax.Array,
     target_a: jax.Array,
     allowed_ac: jax.Array,
+    first_least: float,
     size: int,
 ) -> jax.Array:
     """Least absolute values, then ever closer to counting non-zeros; effects [a, c].
@@ -170,7 +204,7 @@ def _regressions(
 
         def counting(step: int, effect_c: jax.Array) -> jax.Array:
             scale_r = jnp.maximum(1.0, 30 * 0.8**step) * limit_r
-            least = jnp.maximum(0.05, 0.5 * 0.86**step)
+            least = jnp.maximum(0.05, first_least * 0.86**step)
             u_r = y_r - effect_c @ x_cr
             weight_r = 2 * jnp.square(scale_r / (jnp.square(u_r) + jnp.square(scale_r)))
             return solve(effect_c, weight_r, 2 * jnp.square(least / (jnp.square(effect_c) + least**2)))

@@ -22,6 +22,7 @@ from jax.sharding import PartitionSpec as P
 
 from tcr_jax.identify.autoregression import whitening_regression
 from tcr_jax.identify.density import Scores, fit_scores
+from tcr_jax.identify.discovery import discovery_threshold
 from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.ica import fast_ica
 from tcr_jax.identify.lagged import lagged
@@ -32,6 +33,7 @@ from tcr_jax.identify.sparsest import sparsest_acyclic
 from tcr_jax.identify.stages import Arrays, Stages
 from tcr_jax.identify.types import Batches
 from tcr_jax.identify.whitening import whiten
+from tcr_jax.typing import DROPPED
 
 Say = Callable[[str], None]
 
@@ -254,26 +256,29 @@ def _components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
 
 
 def _chunks(residual_nk: jax.Array, rows: int = 2**14) -> list[tuple[jax.Array, jax.Array]]:
-    """As batches of one sequence, of one length, without the last few rows."""
+    """As batches of one sequence, of one length."""
     size = min(rows, len(residual_nk))
-    starts = range(0, len(residual_nk) - size + 1, size)
-    return [(residual_nk[None, start : start + size], jnp.zeros((1, size), int)) for start in starts]
+    padding = -len(residual_nk) % size
+    chunk_cnk = jnp.pad(residual_nk, ((0, padding), (0, 0))).reshape(-1, 1, size, residual_nk.shape[1])
+    document_cn = jnp.where(jnp.arange(len(residual_nk) + padding) < len(residual_nk), 0, DROPPED)
+    return list(zip(chunk_cnk, document_cn.reshape(-1, 1, size), strict=True))
 
 
 def _relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stages, say: Say) -> Direct:
     """M, B, and what the zeros among them say of the unmixing."""
     unmixing_kk, b_lkk, past_pp, error_lkk = delayed(unmixed)
     lags, k, _ = b_lkk.shape
-    threshold = float(np.sqrt(2 * np.log(lags * k * k)))  # fewer than one false effect is expected
 
     def sparsest() -> Arrays:
         say(f"sparsest acyclic M of {k} concepts")
-        return {"m_kk": sparsest_acyclic(b_lkk, error_lkk, threshold, observe=say).m_kk}
+        return {"m_kk": sparsest_acyclic(b_lkk, error_lkk, observe=say)}
 
     m_kk = stages.run("sparsest", sparsest)["m_kk"]
     identity_kk = np.eye(k)
     u_lkk = b_lkk @ (identity_kk - m_kk)
-    free_lkk = np.abs(u_lkk) > threshold * np.sqrt(error_lkk**2 + error_lkk**2 @ m_kk**2)
+    standardised_lkk = u_lkk / np.sqrt(error_lkk**2 + error_lkk**2 @ m_kk**2)
+    threshold = discovery_threshold(standardised_lkk)
+    free_lkk = np.abs(standardised_lkk) > threshold
     if not refined:
         return Direct(unmixed, np.where(free_lkk, u_lkk, 0), m_kk, None, unmixing_kk, threshold)
     say(f"refining {np.count_nonzero(free_lkk):,} delayed and {np.count_nonzero(m_kk):,} instantaneous effects")

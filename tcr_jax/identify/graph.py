@@ -1,5 +1,7 @@
 """An acyclic graph under search: who has which instantaneous children, and what that costs."""
 
+import numpy as np
+
 from tcr_jax.identify.columns import Children, Columns
 
 
@@ -15,6 +17,29 @@ class Graph:
     @property
     def total(self) -> float:
         return sum(self.cost)
+
+    @property
+    def edges(self) -> int:
+        return sum(map(len, self.children))
+
+    @property
+    def m_kk(self) -> np.ndarray:
+        """The effects as a matrix [target, source]."""
+        m_kk = np.zeros((len(self.children), len(self.children)))
+        for j, children in enumerate(self.children):
+            m_kk[list(children), j] = list(children.values())
+        return m_kk
+
+    def use(self, columns: Columns) -> None:
+        """Counts the cost by other columns from here on."""
+        self.columns = columns
+        for j, children in enumerate(self.children):
+            self.assign(j, *columns.refit(j, children))
+
+    def clear(self) -> None:
+        """Takes everybody's children; costs are to be set anew."""
+        for j in range(len(self.children)):
+            self.assign(j, {}, 0.0)
 
     def assign(self, j: int, children: Children, cost: float) -> None:
         """Gives j these children in place of those it had. The caller keeps the graph acyclic."""
@@ -39,6 +64,25 @@ class Graph:
             found |= new
             waiting.extend(new)
         return found
+
+    def path(self, start: int, end: int) -> list[int]:
+        """A chain of children from start to end, both included; empty where there is none."""
+        came_from, waiting = {start: start}, [start]
+        while waiting and end not in came_from:
+            here = waiting.pop()
+            new = [i for i in self.children[here] if i not in came_from]
+            came_from |= dict.fromkeys(new, here)
+            waiting.extend(new)
+        if end not in came_from:
+            return []
+        chain = [end]
+        while chain[-1] != start:
+            chain.append(came_from[chain[-1]])
+        return chain[::-1]
+
+    def without(self, j: int, child: int) -> tuple[Children, float]:
+        """j's children but for this one, refitted, and their cost."""
+        return self.columns.pruned(j, {i: m for i, m in self.children[j].items() if i != child})
 
     def state(self, *concepts: int) -> list[tuple[int, Children, float]]:
         """What `restore` puts back; of all concepts where none is named."""

@@ -48,18 +48,22 @@ def fast_ica(
     """
     k = residual_nk.shape[1]
     rotation_kk = orthonormal(jax.random.normal(key, (k, k)))
-    moving, turned = 1.0, 0
+    moving, kept, nearest = 1.0, rotation_kk, -jnp.inf
     for iteration in range(1, iterations + 1):
         rotation_kk, moved = _iterate(rotation_kk, residual_nk)
         moving = float(moved)
         if observe is not None:
             observe(iteration, moving)
         if moving < CONVERGED:
-            stuck = _stuck_pairs(np.asarray(_square_correlation(rotation_kk, residual_nk)))
-            if not len(stuck) or turned == 3:
+            contrast = _contrast(rotation_kk, residual_nk)
+            if contrast <= nearest * (1 + 1e-4):  # the last turn has gained nothing: scales that vary together
+                rotation_kk = kept
                 break
+            stuck = _stuck_pairs(np.asarray(_square_correlation(rotation_kk, residual_nk)))
+            if not len(stuck):
+                break
+            kept, nearest = jnp.copy(rotation_kk), contrast
             rotation_kk = _turn(rotation_kk, stuck)
-            turned += 1
     return Rotation(rotation_kk, iteration, moving)
 
 
@@ -94,6 +98,15 @@ def _iterate(rotation_kk: jax.Array, residual_nk: jax.Array) -> tuple[jax.Array,
 
 
 @jax.jit
+def _contrast(rotation_kk: jax.Array, residual_nk: jax.Array) -> jax.Array:
+    """Sum over outputs of (E[log cosh(SLOPE y)] - the same of a Gaussian)^2: how far from Gaussian they are."""
+    node_q, weight_q = np.polynomial.hermite_e.hermegauss(40)
+    gaussian = float(weight_q @ np.log(np.cosh(SLOPE * node_q)) / weight_q.sum())
+    mean_k = jnp.log(jnp.cosh(SLOPE * (residual_nk @ rotation_kk.T))).mean(axis=0)
+    return jnp.square(mean_k - gaussian).sum()
+
+
+@jax.jit
 def _square_correlation(rotation_kk: jax.Array, residual_nk: jax.Array) -> jax.Array:
     """Correlation matrix of y^2, clipped so that no outlier decides it."""
     square_nk = jnp.minimum(jnp.square(residual_nk @ rotation_kk.T), 25.0)
@@ -103,6 +116,7 @@ def _square_correlation(rotation_kk: jax.Array, residual_nk: jax.Array) -> jax.A
 
 def _stuck_pairs(correlation_kk: np.ndarray) -> np.ndarray:
     """Pairs (i, j), each component in one at most, strongest first."""
+    correlation_kk = np.abs(correlation_kk)  # negative where the components are sub-Gaussian
     i, j = np.nonzero(np.triu(correlation_kk, 1) > STUCK)
     pairs: list[tuple[int, int]] = []
     taken: set[int] = set()

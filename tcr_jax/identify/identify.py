@@ -83,6 +83,7 @@ def identify(
       say: called with a line of progress.
 
     Raises:
+      ValueError: `lags` or `draws` is too low.
       NotIdentifiable: the data cannot bear it: NaN, constant channels, too few tokens, rank below `latents`.
 
     >>> from tcr_jax.worlds import WorldConfig, make_world
@@ -91,8 +92,13 @@ def identify(
     >>> found.params.process.b_lkk.shape
     (2, 4, 4)
     """
+    for name, value, least in (("lags", lags, 1), ("draws", draws, 0)):
+        if value < least:
+            raise ValueError(f"{name}={value} must be at least {least}")
     batches = remembered(as_batches(data, document_bt), memory)
     settings = {"latents": latents, "lags": lags, "seed": seed, "data": _digest(batches) if workdir else None}
+    if mesh is not None:  # its axes as GSPMD wants them, however they were made
+        mesh = Mesh(mesh.devices, mesh.axis_names)
     stages = Stages(None if workdir is None else Path(workdir), settings)
     solution = solve(
         batches, latents=latents, lags=lags, seed=seed, refined=refine, draws=draws, stages=stages, mesh=mesh, say=say
@@ -101,9 +107,11 @@ def identify(
 
 
 def _digest(batches: Batches) -> str:
-    """Of the first batch."""
-    x_btd, document_bt = next(batches())
-    return hashlib.sha256(np.asarray(x_btd).tobytes() + np.asarray(document_bt).tobytes()).hexdigest()[:16]
+    """Of all data: stages of other data must never be taken for stages of these."""
+    digest = hashlib.sha256()
+    for part in (part for pair in batches() for part in pair):
+        digest.update(np.asarray(part).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _answer(solution: Direct) -> Identified:

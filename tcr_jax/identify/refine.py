@@ -11,6 +11,7 @@ it needs no further pass over the data. Source: minimum-distance estimation, e.g
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -49,7 +50,7 @@ class Refined(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("draws", "steps", "iterations"))
 def refine(
-    evidence: Evidence, m_kk: Array, key: jax.Array, draws: int = 64, steps: int = 3, iterations: int = 40
+    evidence: Evidence, m_kk: Array, key: jax.Array, draws: int = 64, steps: int = 3, iterations: int = 15
 ) -> Refined:
     """Gauss-Newton from M, B = B' (I - M); the linear systems by conjugate gradients.
 
@@ -65,16 +66,18 @@ def refine(
         k = len(m_kk)
         start_b_lkk = jnp.where(evidence.b_free_lkk, evidence.b_lkk @ (jnp.eye(k) - m_kk), 0)
         estimate = Estimate(b_lkk=start_b_lkk, m_kk=m_kk, off_kk=jnp.zeros((k, k)))
-        for _ in range(steps):
-            distance = functools.partial(_distance, evidence)
-            right = jax.tree.map(jnp.negative, _pulled_back(evidence, estimate, distance(estimate), estimate.off_kk))
-            step = _solve(evidence, estimate, right, iterations)
-            estimate = jax.tree.map(jnp.add, estimate, step)
 
-        def draw(key: jax.Array) -> Estimate:
-            return _solve(evidence, estimate, _noise(evidence, estimate, key), iterations)
+        def step(_: int, estimate: Estimate) -> Estimate:
+            problem = _linearised(evidence, estimate, iterations)
+            residual = problem.pull_back(problem.distance_kp, estimate.off_kk)
+            moved = jax.tree.map(jnp.subtract, estimate, problem.solve(residual))
+            nearer = _squared(evidence, moved) < _squared(evidence, estimate)
+            return jax.tree.map(lambda new, old: jnp.where(nearer, new, old), moved, estimate)
 
-        return Refined(estimate, jax.lax.map(draw, jax.random.split(key, draws)))
+        estimate = jax.lax.fori_loop(0, steps, step, estimate)
+        problem = _linearised(evidence, estimate, iterations)
+        keys = jax.random.split(key, draws)
+        return Refined(estimate, jax.lax.map(lambda key: problem.solve(_noise(evidence, problem, key)), keys))
 
 
 def _distance(evidence: Evidence, estimate: Estimate) -> jax.Array:
@@ -85,60 +88,81 @@ def _distance(evidence: Evidence, estimate: Estimate) -> jax.Array:
     return d_lkk.transpose(1, 0, 2).reshape(len(off_kk), -1)
 
 
-def _free(evidence: Evidence, estimate: Estimate) -> Estimate:
-    """Zero where nothing may move."""
-    k = len(estimate.m_kk)
-    return Estimate(
-        b_lkk=jnp.where(evidence.b_free_lkk, estimate.b_lkk, 0),
-        m_kk=jnp.where(evidence.m_free_kk, estimate.m_kk, 0),
-        off_kk=jnp.where(jnp.eye(k, dtype=bool), 0, estimate.off_kk),
-    )
+def _squared(evidence: Evidence, estimate: Estimate) -> jax.Array:
+    """The distance from the unrestricted estimates that is to be least."""
+    d_kp, off_kk, a_k = _distance(evidence, estimate), estimate.off_kk, evidence.information_k
+    return jnp.vdot(a_k[:, None] * (d_kp @ evidence.past_pp), d_kp) + jnp.vdot(a_k[:, None] * off_kk + off_kk.T, off_kk)
 
 
-def _pulled_back(evidence: Evidence, estimate: Estimate, distance_kp: jax.Array, off_kk: jax.Array) -> Estimate:
-    """J^T W r: half the gradient of the squared distance, for these residuals."""
-    pull = jax.vjp(functools.partial(_distance, evidence), estimate)[1]
-    (gradient,) = pull(evidence.information_k[:, None] * (distance_kp @ evidence.past_pp))
-    own_kk = evidence.information_k[:, None] * off_kk + off_kk.T
-    return _free(evidence, gradient.replace(off_kk=gradient.off_kk + own_kk))
+class _Linearised(NamedTuple):
+    """The problem around an estimate, r = distance + J x, with the metric W of the unrestricted estimates."""
+
+    distance_kp: jax.Array
+    pull: Callable[[jax.Array], Estimate]  # J^T
+    pull_back: Callable[[jax.Array, jax.Array], Estimate]  # J^T W
+    solve: Callable[[Estimate], Estimate]  # (J^T W J)^{-1}
 
 
-def _solve(evidence: Evidence, estimate: Estimate, right: Estimate, iterations: int) -> Estimate:
-    """(J^T W J) x = right, preconditioned by about the diagonal."""
-    k = len(estimate.m_kk)
-    a_k, lags = evidence.information_k, len(estimate.b_lkk)
-    total_kk = jnp.linalg.inv(jnp.eye(k) - estimate.m_kk)
-    past_lkk = jnp.stack([evidence.past_pp[i * k : (i + 1) * k, i * k : (i + 1) * k] for i in range(lags)])
-    reach_lk = jnp.einsum("ja,lab,jb->lj", total_kk, past_lkk, total_kk)
-    bprime_lkk = estimate.b_lkk @ total_kk
-    power_lk = jnp.einsum("i,lij->lj", a_k, jnp.square(bprime_lkk))
-    driven_k = jnp.einsum("lij,ljm,lim->i", bprime_lkk, past_lkk, bprime_lkk)
-    diagonal = Estimate(
-        b_lkk=a_k[:, None] * reach_lk[:, None, :],
-        m_kk=jnp.einsum("la,lb->ab", power_lk, reach_lk),
-        off_kk=a_k[:, None] * (1 + driven_k) + jnp.einsum("li,lj->ij", power_lk, jnp.einsum("ljj->lj", past_lkk)),
-    )
+def _linearised(evidence: Evidence, estimate: Estimate, iterations: int) -> _Linearised:
+    a_k = evidence.information_k
+    distance_kp, move = jax.linearize(functools.partial(_distance, evidence), estimate)
+    transposed = jax.linear_transpose(move, estimate)
+
+    def pull(weighted_kp: jax.Array) -> Estimate:
+        return _free(evidence, transposed(weighted_kp)[0])
+
+    def pull_back(r_kp: jax.Array, off_kk: jax.Array) -> Estimate:
+        gradient = pull(a_k[:, None] * (r_kp @ evidence.past_pp))
+        return _free(evidence, gradient.replace(off_kk=gradient.off_kk + a_k[:, None] * off_kk + off_kk.T))
 
     def normal(x: Estimate) -> Estimate:
         x = _free(evidence, x)
-        moved_kp = jax.jvp(functools.partial(_distance, evidence), (estimate,), (x,))[1]
-        return _pulled_back(evidence, estimate, moved_kp, x.off_kk)
+        return pull_back(move(x), x.off_kk)
+
+    diagonal = _diagonal(evidence, estimate)
 
     def precondition(x: Estimate) -> Estimate:
         return jax.tree.map(lambda value, scale: value / jnp.maximum(scale, 1e-6), x, diagonal)
 
-    return _free(evidence, cg(normal, right, maxiter=iterations, tol=1e-5, M=precondition)[0])
+    def solve(right: Estimate) -> Estimate:
+        return _free(evidence, cg(normal, right, maxiter=iterations, tol=1e-5, M=precondition)[0])
+
+    return _Linearised(distance_kp, pull, pull_back, solve)
 
 
-def _noise(evidence: Evidence, estimate: Estimate, key: jax.Array) -> Estimate:
-    """A draw of J^T W r for the noise r of the unrestricted estimates, over n."""
-    k, a_k = len(estimate.m_kk), evidence.information_k
-    for_rows, for_pairs = jax.random.split(key)
+def _free(evidence: Evidence, estimate: Estimate) -> Estimate:
+    """Zero where nothing may move."""
+    return Estimate(
+        b_lkk=jnp.where(evidence.b_free_lkk, estimate.b_lkk, 0),
+        m_kk=jnp.where(evidence.m_free_kk, estimate.m_kk, 0),
+        off_kk=jnp.where(jnp.eye(len(estimate.m_kk), dtype=bool), 0, estimate.off_kk),
+    )
+
+
+def _diagonal(evidence: Evidence, estimate: Estimate) -> Estimate:
+    """About the diagonal of J^T W J."""
+    a_k, (lags, k, _) = evidence.information_k, estimate.b_lkk.shape
+    total_kk = jnp.linalg.inv(jnp.eye(k) - estimate.m_kk)
+    past_lkk = jnp.stack([evidence.past_pp[i * k : (i + 1) * k, i * k : (i + 1) * k] for i in range(lags)])
+    reach_lk = jnp.stack([jnp.sum((total_kk @ past_kk) * total_kk, axis=1) for past_kk in past_lkk])
+    bprime_lkk = estimate.b_lkk @ total_kk
+    power_lk = jnp.einsum("i,lij->lj", a_k, jnp.square(bprime_lkk))
+    driven_k = jnp.sum((bprime_lkk @ past_lkk) * bprime_lkk, axis=(0, 2))
+    return Estimate(
+        b_lkk=a_k[:, None] * reach_lk[:, None, :],
+        m_kk=jnp.einsum("la,lb->ab", power_lk, reach_lk),
+        off_kk=a_k[:, None] * (1 + driven_k) + jnp.einsum("li,ljj->ij", power_lk, past_lkk),
+    )
+
+
+def _noise(evidence: Evidence, problem: _Linearised, key: jax.Array) -> Estimate:
+    """A draw of J^T W r for the noise r of the unrestricted estimates."""
+    a_k, k = evidence.information_k, len(evidence.information_k)
+    row_key, *pair_keys = jax.random.split(key, 3)
     lower_pp = jnp.linalg.cholesky(evidence.past_pp)
-    weighted_kp = jnp.sqrt(a_k)[:, None] * (jax.random.normal(for_rows, (k, len(lower_pp))) @ lower_pp.T)
-    (gradient,) = jax.vjp(functools.partial(_distance, evidence), estimate)[1](weighted_kp)
-    first_kk = jnp.triu(jax.random.normal(for_pairs, (k, k)), 1)
-    second_kk = jnp.triu(jax.random.normal(jax.random.fold_in(for_pairs, 1), (k, k)), 1)
+    rows_kp = jax.random.normal(row_key, (k, len(lower_pp))) @ lower_pp.T
+    gradient = problem.pull(jnp.sqrt(a_k)[:, None] * rows_kp)
+    first_kk, second_kk = (jnp.triu(jax.random.normal(pair_key, (k, k)), 1) for pair_key in pair_keys)
     rest_kk = jnp.sqrt(jnp.maximum(a_k - 1 / a_k[:, None], 0))
     pairs_kk = jnp.sqrt(a_k)[:, None] * first_kk + (first_kk / jnp.sqrt(a_k)[:, None] + rest_kk * second_kk).T
     right = _free(evidence, gradient.replace(off_kk=gradient.off_kk + pairs_kk))

@@ -6,85 +6,100 @@ combinatorial problem; this is a local search over acyclic graphs from a convex 
 
 1. regress every column of B' on the others, robustly: its own children remove most of its entries;
 2. keep of the edges found those that gain most, as long as they close no cycle;
-3. improve by single edges (add, swap, reverse), and by pivots: where column j was explained by its parent p, whose
-   column is then explained by j's other relatives, hand j's solution to p and find j a new one;
+3. improve by single edges (add, swap, take from a cycle), and by pivots: where column j was explained by its parent p,
+   whose column is then explained by j's other relatives, hand j's solution to p and find j a new one;
 4. again from 1, each column now on those alone that do not lead to it, until nothing improves.
 """
 
+import itertools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-from tcr_jax.identify.columns import Children, Columns
+from tcr_jax.identify.columns import Children, Columns, Prior
+from tcr_jax.identify.discovery import discovery_threshold
 from tcr_jax.identify.graph import Graph
 
 GAIN = 1e-6
+"""Of cost, below which a change is none."""
 
+PROMISING = 0.1
+"""Least gain that the count over a column's clearest entries must promise before it is tried on all."""
 
-class Sparsest(NamedTuple):
-    """M [target, source], and the number of effects it leaves to explain: of B and of M together."""
+STARTS = (0.05, 0.5)
+"""Of the regressions (see `Columns.regress`): neither finds all that the other does."""
 
-    m_kk: np.ndarray
-    effects: float
+CYCLES = 3
+"""As many cycles a new edge may close, and have broken elsewhere."""
 
 
 def sparsest_acyclic(
-    b_lkk: np.ndarray,
-    deviation_lkk: np.ndarray,
-    threshold: float,
-    rounds: int = 8,
-    observe: Callable[[str], None] = lambda line: None,
-) -> Sparsest:
-    """min over acyclic M of sum_lij min(u_lij^2 / (threshold deviation)^2, 1) + |M|_0,  u_l = B'_l (I - M).
+    b_lkk: np.ndarray, deviation_lkk: np.ndarray, rounds: int = 8, observe: Callable[[str], None] = lambda line: None
+) -> np.ndarray:
+    """M [target, source]: acyclic, of least cost (see `columns`), as far as the search finds it.
+
+    The prior's share and size of effects are estimated along the way.
 
     Args:
       b_lkk: B', the delayed effects where instantaneous ones are ignored.
       deviation_lkk: standard errors of its entries.
-      threshold: standard errors from which on an entry counts as an effect.
       rounds: at most.
       observe: called with a line on the progress.
     """
     k = b_lkk.shape[-1]
-    columns = Columns(np.reshape(b_lkk, (-1, k)), np.reshape(deviation_lkk, (-1, k)), threshold)
-    graph = Graph(columns)
-    if k > 1:
-        _restart(graph)
+    column_rk, deviation_rk = np.reshape(b_lkk, (-1, k)), np.reshape(deviation_lkk, (-1, k))
+    if k == 1:
+        return np.zeros((1, 1))
+    graph = Graph(Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, np.zeros((k, k)))))
+    _restart(graph, STARTS[0])
+    _improve(graph)
+    graph.use(Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, graph.m_kk)))
+    for _ in range(rounds):
+        before = graph.total
+        turned = _pivot(graph)
         _improve(graph)
-        observe(f"{graph.total:,.0f} effects after the start")
-        for _ in range(rounds):
-            before = graph.total
-            turned = _pivot(graph)
-            _improve(graph)
+        for least in STARTS:
             kept = graph.state()
-            _restart(graph)
+            _restart(graph, least)
             _improve(graph)
             if graph.total > sum(cost for *_, cost in kept):
-                for j in range(k):
-                    graph.assign(j, {}, 0.0)
+                graph.clear()
                 graph.restore(kept)
-            observe(f"{graph.total:,.0f} effects, {turned} pivots")
-            if graph.total > before - GAIN:
-                break
-    m_kk = np.zeros((k, k))
-    for j, children in enumerate(graph.children):
-        m_kk[list(children), j] = list(children.values())
-    return Sparsest(m_kk, graph.total)
+        observe(f"{graph.edges:,} instantaneous effects at cost {graph.total:,.1f}, {turned} pivots")
+        if graph.total > before - GAIN:
+            break
+    return graph.m_kk
 
 
-def _restart(graph: Graph) -> None:
+def _expect(column_rk: np.ndarray, deviation_rk: np.ndarray, m_kk: np.ndarray) -> Prior:
+    """The share and size of effects, from those that are clear given M."""
+    u_rk = column_rk @ (np.eye(len(m_kk)) - m_kk)
+    error_rk = np.sqrt(deviation_rk**2 + deviation_rk**2 @ m_kk**2)
+    clear_rk = np.abs(u_rk) > discovery_threshold(u_rk / error_rk) * error_rk
+    sigma, k = float(np.median(deviation_rk)), len(m_kk)
+    share = float(np.clip(clear_rk.mean(), 1 / u_rk.size, 0.5))
+    size = float(np.sqrt(np.square(u_rk[clear_rk]).mean())) if clear_rk.any() else 3 * sigma
+    edges = np.count_nonzero(m_kk)
+    share_m = float(np.clip(edges / (k * (k - 1)), 1 / k**2, 0.5))
+    size_m = float(np.sqrt(np.square(m_kk).sum() / edges)) if edges else 1.0
+    sigma_m = sigma / max(float(np.sqrt(np.square(column_rk).sum() / k)), sigma)
+    price = np.log(max((1 - share) / share * size / sigma, 20.0))
+    price_m = np.log(max((1 - share_m) / share_m * size_m / sigma_m, 20.0))
+    return Prior(float(np.sqrt(2 * price)), size, size_m, max(1.0, float(price_m / price)))
+
+
+def _restart(graph: Graph, least: float) -> None:
     """New children for every concept, from regressions on all candidates that do not lead to it."""
     columns = graph.columns
     everyone = range(columns.count)
     allowed_kc = np.stack([~np.isin(columns.candidate_kc[j], list(graph.above(j))) for j in everyone])
     edges: list[tuple[float, int, int, float]] = []
-    for j, children in enumerate(columns.regress(np.arange(columns.count), allowed_kc)):
+    for j, children in enumerate(columns.regress(np.arange(columns.count), allowed_kc, least)):
         children, cost = columns.pruned(j, children)
         for i, effect in children.items():
             without = columns.refit(j, {other: m for other, m in children.items() if other != i})[1]
             edges.append((without - cost, j, i, effect))
-    for j in everyone:
-        graph.assign(j, {}, 0.0)
+    graph.clear()
     for _, j, i, effect in sorted(edges, reverse=True):
         graph.try_assign(j, graph.children[j] | {i: effect}, 0.0)
     for j in everyone:
@@ -92,7 +107,7 @@ def _restart(graph: Graph) -> None:
 
 
 def _improve(graph: Graph, sweeps: int = 10) -> None:
-    """Single edges added, swapped and reversed while that lowers the cost."""
+    """Single edges added and swapped while that lowers the cost."""
     for _ in range(sweeps):
         if not _sweep(graph):
             break
@@ -115,7 +130,7 @@ def _sweep(graph: Graph) -> int:
     changed: set[int] = set()
     for place in np.argsort(change_ac, axis=None):
         a, c = divmod(int(place), change_ac.shape[1])
-        if change_ac[a, c] > -0.5:
+        if change_ac[a, c] > -PROMISING:
             break
         (j, dropped), child = bases[a], int(columns.candidate_kc[target_a[a], c])
         if j in changed or child in graph.children[j]:
@@ -126,15 +141,24 @@ def _sweep(graph: Graph) -> int:
 
 
 def _apply(graph: Graph, j: int, child: int, children: Children, changed: set[int]) -> set[int]:
-    """Gives j these children if that lowers the cost, taking j from the new child's own where it stands there."""
-    before, kept = graph.total, graph.state(j, child)
+    """Gives j these children if that lowers the cost, the weakest edge of every cycle that this closes taken away."""
+    before, kept = graph.total, graph.state(j)
     touched = {j}
-    if j in graph.children[child]:
-        if child in changed:
-            return set()
-        graph.assign(child, *graph.columns.refit(child, {i: m for i, m in graph.children[child].items() if i != j}))
-        touched.add(child)
-    if graph.try_assign(j, *graph.columns.pruned(j, children)) and graph.total < before - GAIN:
+    graph.assign(j, *graph.columns.pruned(j, children))
+    for _ in range(CYCLES):
+        cycle = graph.path(child, j) if child in graph.children[j] else []
+        if not cycle or graph.total - before > -GAIN:
+            break
+        weakest = min(
+            ((source, *graph.without(source, target)) for source, target in itertools.pairwise(cycle)),
+            key=lambda option: option[2] - graph.cost[option[0]],
+        )
+        if weakest[0] in changed:
+            break
+        kept = graph.state(weakest[0]) + kept
+        touched.add(weakest[0])
+        graph.assign(*weakest)
+    if graph.total < before - GAIN and not (child in graph.children[j] and graph.path(child, j)):
         return touched
     graph.restore(kept)
     return set()
@@ -158,7 +182,7 @@ def _pivot(graph: Graph) -> int:
             graph.restore(kept)
     if not tries:
         return 0
-    found = columns.regress(np.array([j for j, *_ in tries]), np.stack(allowed))
+    found = columns.regress(np.array([j for j, *_ in tries]), np.stack(allowed), STARTS[0])
     better = []
     for (j, p, handed), children in zip(tries, found, strict=True):
         of_p = columns.pruned(p, handed)

@@ -3,21 +3,22 @@
 import numpy as np
 import pytest
 
-from tcr_jax.identify.columns import Columns
+from tcr_jax.identify.columns import Columns, Prior
 
 THRESHOLD, DEVIATION = 3.0, 0.01
+ANY_SIZE = Prior(threshold=THRESHOLD, size_b=1e6, size_m=1e6, price_m=1.0)
 RNG = np.random.default_rng(0)
 SPARSE_RK = RNG.uniform(0.2, 0.5, (96, 5)) * (RNG.random((96, 5)) < 0.25)
 CHILDREN = {1: 0.6, 3: -0.4}
 
 
-def columns(noise: float = 0.0) -> Columns:
+def columns(noise: float = 0.0, prior: Prior = ANY_SIZE) -> Columns:
     """Column 0 holds 0.6 times column 1 and -0.4 times column 3, besides entries of its own."""
     column_rk = SPARSE_RK.copy()
     for i, effect in CHILDREN.items():
         column_rk[:, 0] += effect * column_rk[:, i]
     column_rk += noise * DEVIATION * np.random.default_rng(1).normal(size=column_rk.shape)
-    return Columns(column_rk, np.full_like(column_rk, DEVIATION), THRESHOLD)
+    return Columns(column_rk, np.full_like(column_rk, DEVIATION), prior)
 
 
 def test_without_noise_the_cost_counts_effects() -> None:
@@ -25,6 +26,14 @@ def test_without_noise_the_cost_counts_effects() -> None:
     own = np.count_nonzero(SPARSE_RK[:, 0])
     assert columns().cost(0, CHILDREN) == pytest.approx(own + 2)
     assert columns().cost(1, {}) == pytest.approx(np.count_nonzero(SPARSE_RK[:, 1]))
+
+
+def test_large_effects_cost_more_than_expected_ones() -> None:
+    """In units of the expected size: u^2 / s^2 and M^2 / s_M^2, each over the threshold squared."""
+    prior = Prior(threshold=THRESHOLD, size_b=0.5, size_m=0.2, price_m=1.0)
+    extra = (SPARSE_RK[:, 0] ** 2).sum() / 0.5**2 + (0.6**2 + 0.4**2) / 0.2**2
+    cost = columns(prior=prior).cost(0, CHILDREN)
+    assert cost == pytest.approx(columns().cost(0, CHILDREN) + extra / THRESHOLD**2)
 
 
 def test_what_is_left_is_the_column_of_b() -> None:
@@ -56,7 +65,7 @@ def test_regressions_find_children_among_those_allowed() -> None:
     of = columns(1.0)
     allowed_ac = np.ones((2, of.candidate_kc.shape[1]), bool)
     allowed_ac[1] = of.candidate_kc[0] != 3
-    free, bound = of.regress(np.array([0, 0]), allowed_ac)
+    free, bound = of.regress(np.array([0, 0]), allowed_ac, 0.05)
     assert free == pytest.approx(CHILDREN, abs=0.05)
     assert 3 not in bound
 

@@ -3,7 +3,7 @@
 import networkx as nx
 import numpy as np
 
-from tcr_jax.identify.columns import Columns
+from tcr_jax.identify.columns import Columns, Prior
 from tcr_jax.identify.graph import Graph
 
 K = 7
@@ -11,7 +11,7 @@ K = 7
 
 def empty() -> Graph:
     column_rk = np.random.default_rng(0).normal(size=(10, K))
-    return Graph(Columns(column_rk, np.full_like(column_rk, 0.01), 3.0))
+    return Graph(Columns(column_rk, np.full_like(column_rk, 0.01), Prior(3.0, 1.0, 1.0, 1.0)))
 
 
 def edges(graph: Graph) -> list[tuple[int, int]]:
