@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.sharding import PartitionSpec as P
 
@@ -54,6 +55,23 @@ class Leaf(NamedTuple):
 
     shape: tuple[int, ...]
     spec: P
+
+
+def linear_dictionary(
+    encoder_kd: Array | np.ndarray, decoder_kd: Array | np.ndarray, mean_d: Array | np.ndarray
+) -> Dictionary:
+    """z = W_enc (x - mean): nothing switched off, no biases; decoder rows are to have unit norm."""
+    return Dictionary(
+        encoder_kd=jnp.asarray(encoder_kd, jnp.float32),
+        decoder_kd=jnp.asarray(decoder_kd, jnp.float32),
+        encoder_bias_k=None,
+        decoder_bias_d=None,
+        mean_d=jnp.asarray(mean_d, jnp.float32),
+        scale=jnp.ones(()),
+        threshold=jnp.zeros(()),
+        activation="identity",
+        topk=len(encoder_kd),
+    )
 
 
 def _leaf(shape: tuple[int, ...], spec: P) -> Any:

@@ -23,7 +23,7 @@ from tcr_jax.identify.types import Batches
 from tcr_jax.identify.whitening import whiten
 from tcr_jax.objective import edge_weight, masked_mean
 from tcr_jax.optimizer import learning_rate, proximal_adam
-from tcr_jax.params import Dictionary, Params, Process
+from tcr_jax.params import Params, Process, linear_dictionary
 from tcr_jax.process import history, innovations
 from tcr_jax.typing import Array
 
@@ -139,17 +139,7 @@ def as_params(
     decoder_kd = np.linalg.pinv(unmixing_kd).T
     norm_k = np.linalg.norm(decoder_kd, axis=1)
     latents, width = unmixing_kd.shape
-    dictionary = Dictionary(
-        encoder_kd=jnp.asarray(norm_k[:, None] * unmixing_kd, jnp.float32),
-        decoder_kd=jnp.asarray(decoder_kd / norm_k[:, None], jnp.float32),
-        encoder_bias_k=None,
-        decoder_bias_d=None,
-        mean_d=jnp.asarray(mean_d, jnp.float32),
-        scale=jnp.ones(()),
-        threshold=jnp.zeros(()),
-        activation="identity",
-        topk=latents,
-    )
+    dictionary = linear_dictionary(norm_k[:, None] * unmixing_kd, decoder_kd / norm_k[:, None], mean_d)
     unit_kk = norm_k[:, None] / norm_k
     process = Process(
         b_lkk=jnp.asarray(unit_kk * b_lkk, jnp.float32),

@@ -16,7 +16,7 @@ from tcr_jax.identify.source import as_batches, remembered
 from tcr_jax.identify.stages import Stages
 from tcr_jax.identify.types import Batches
 from tcr_jax.identify.units import in_decoder_units, standard_errors
-from tcr_jax.params import Dictionary, Params, Process
+from tcr_jax.params import Params, Process, linear_dictionary
 
 
 class Effect(NamedTuple):
@@ -129,17 +129,7 @@ def _answer(solution: Direct) -> Identified:
     to_z_kk = norm_k[:, None] * np.linalg.solve(reduced_kk, solution.unmixing_kk)
     means_lk = unmixed.mean_f.reshape(-1, k) @ to_z_kk.T
     intercept_k = means_lk[0] - m_kk @ means_lk[0] - np.einsum("lij,lj->i", b_lkk, means_lk[1:])
-    dictionary = Dictionary(
-        encoder_kd=jnp.float32(to_z_kk @ unmixed.to_white_kd),
-        decoder_kd=jnp.float32(decoder_kd),
-        encoder_bias_k=None,
-        decoder_bias_d=None,
-        mean_d=jnp.float32(unmixed.mean_d),
-        scale=jnp.ones(()),
-        threshold=jnp.zeros(()),
-        activation="identity",
-        topk=k,
-    )
+    dictionary = linear_dictionary(to_z_kk @ unmixed.to_white_kd, decoder_kd, unmixed.mean_d)
     process = Process(b_lkk=jnp.float32(b_lkk), m_kk=jnp.float32(m_kk), intercept_k=jnp.float32(intercept_k))
     if solution.draws is None or not len(solution.draws.m_kk):
         return Identified(Params(dictionary=dictionary, process=process), None, None, solution)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
-from tcr_jax.params import Dictionary, Params, Process
+from tcr_jax.params import Params, Process, linear_dictionary
 from tcr_jax.typing import DROPPED
 from tcr_jax.worlds.config import WorldConfig
 from tcr_jax.worlds.graphs import draw_graph
@@ -37,17 +37,7 @@ class World:
     @functools.cached_property
     def params(self) -> Params:
         """The truth as parameters: `encode` inverts A where it can, and nothing is switched off. Dense."""
-        dictionary = Dictionary(
-            encoder_kd=jnp.asarray(self.unmixing_kd),
-            decoder_kd=jnp.asarray(self.mixing_dk.T),
-            encoder_bias_k=None,
-            decoder_bias_d=None,
-            mean_d=jnp.zeros(self.config.channels),
-            scale=jnp.ones(()),
-            threshold=jnp.zeros(()),
-            activation="identity",
-            topk=self.config.latents,
-        )
+        dictionary = linear_dictionary(self.unmixing_kd, self.mixing_dk.T, jnp.zeros(self.config.channels))
         b_lkk = jnp.stack([jnp.asarray(b_kk.toarray(), jnp.float32) for b_kk in self.b])
         process = Process(b_lkk=b_lkk, m_kk=jnp.asarray(self.m.toarray(), jnp.float32), intercept_k=None)
         return Params(dictionary=dictionary, process=process)
