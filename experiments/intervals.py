@@ -1,6 +1,6 @@
 """How often the direct solver's 95 % intervals hold the truth, on worlds whose process is known.
 
-    python -m experiments.intervals [--preset=realistic] [--tokens=200000] [--seed=10 --seed=11] [a field of WorldConfig]
+    python -m experiments.intervals [--preset=realistic] [--tokens=200000] [--seed=10 --seed=11] [field of WorldConfig]
 
 A line a seed, and all together: the share of true effects of B and of M inside their interval, of those found.
 """
