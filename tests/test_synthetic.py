@@ -42,7 +42,7 @@ def test_rows_that_fail_are_named(tmp_path: Path) -> None:
     flags = ("--estimator=gradient", "--preset=wide", "--width=3")
     done = run(environment(tmp_path / "cache"), "-m", "experiments.synthetic", *flags, *SMALL)
     assert done.returncode == 1
-    assert "gradient-0 failed: latents=4 concepts cannot be read linearly from activations of rank 3" in done.stdout
+    assert "gradient-0 failed: latents=4 concepts cannot be read linearly from 3 channels" in done.stdout
     assert done.stderr.strip() == "error: 1 of 1 rows failed: gradient-0"
 
 
