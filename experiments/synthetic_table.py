@@ -88,7 +88,7 @@ def markdown(rows: list[Row]) -> str:
         texts.append("-" if floor is None else f"{floor[0]:.3f}")
         for name in (*BETTER_HIGH, *BETTER_LOW):
             pair, unit = median_and_worst(of_cell, name), UNITS.get(name, ("", 1))[1]
-            form = ".4f" if "mcc" in name else ".3f" if "f1" in name else ".3g"
+            form = ".5f" if "mcc" in name else ".3f" if "f1" in name else ".3g"
             texts.append("-" if pair is None else f"{pair[0] / unit:{form}} ({pair[1] / unit:{form}})")
         lines.append("| " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"

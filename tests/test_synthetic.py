@@ -67,7 +67,7 @@ def test_the_table_holds_median_and_worst_over_seeds(tmp_path: Path) -> None:
     assert done.stdout == (out / "table.md").read_text()
     lines = done.stdout.splitlines()
     assert len(lines) == 5
-    assert lines[2].startswith("| paper | 64 | 1e+03 | l1_m | 3 | 0.868 | 0.8000 (0.7000) |")
+    assert lines[2].startswith("| paper | 64 | 1e+03 | l1_m | 3 | 0.868 | 0.80000 (0.70000) |")
     assert "| 3 (9) | 2 (2) |" in lines[2]
     assert lines[3].count("| - |") == 1 and "varlingam (z given)" in lines[3]
     assert (out / "paper.png").stat().st_size > 10_000
