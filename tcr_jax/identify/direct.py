@@ -52,7 +52,6 @@ class Unmixed(NamedTuple):
     information_k: np.ndarray
     tokens: float  # with full history
     settled: bool  # whether ICA came to rest
-    spectrum_d: np.ndarray
 
 
 class Direct(NamedTuple):
@@ -63,7 +62,6 @@ class Direct(NamedTuple):
     m_kk: np.ndarray
     draws: Estimate | None  # of the error
     unmixing_kk: np.ndarray  # U
-    threshold: float  # standard errors from which on an entry of B counted as an effect
 
 
 def solve(
@@ -172,7 +170,6 @@ def _unmix(
         "information_k": np.asarray(information_k, np.float64),
         "tokens": np.asarray(moments.count),
         "settled": found["settled"],
-        "spectrum_d": whitening.spectrum_d,
     }
 
 
@@ -277,10 +274,9 @@ def _relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stag
     identity_kk = np.eye(k)
     u_lkk = b_lkk @ (identity_kk - m_kk)
     standardised_lkk = u_lkk / np.sqrt(error_lkk**2 + error_lkk**2 @ m_kk**2)
-    threshold = discovery_threshold(standardised_lkk)
-    free_lkk = np.abs(standardised_lkk) > threshold
+    free_lkk = np.abs(standardised_lkk) > discovery_threshold(standardised_lkk)
     if not refined:
-        return Direct(unmixed, np.where(free_lkk, u_lkk, 0), m_kk, None, unmixing_kk, threshold)
+        return Direct(unmixed, np.where(free_lkk, u_lkk, 0), m_kk, None, unmixing_kk)
     say(f"refining {np.count_nonzero(free_lkk):,} delayed and {np.count_nonzero(m_kk):,} instantaneous effects")
     evidence = Evidence(
         b_lkk=jnp.float32(b_lkk),
@@ -292,4 +288,4 @@ def _relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stag
     )
     estimate, errors = refine(evidence, jnp.float32(m_kk), jax.random.key(seed), draws)
     b_lkk, m_kk, off_kk = (np.asarray(part, np.float64) for part in (estimate.b_lkk, estimate.m_kk, estimate.off_kk))
-    return Direct(unmixed, b_lkk, m_kk, errors, (identity_kk - off_kk) @ unmixing_kk, threshold)
+    return Direct(unmixed, b_lkk, m_kk, errors, (identity_kk - off_kk) @ unmixing_kk)

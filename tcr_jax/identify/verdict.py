@@ -1,12 +1,12 @@
 """What a fit's figures say: which parts of the answer does the theory guarantee (Song et al. 2025, theorem 3)?"""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from tcr_jax.identify.innovations import BACK, Innovations
 from tcr_jax.identify.structure import Structure
+from tcr_jax.identify.words import some
 
 ENOUGH = 0.99
 """Expected correlation with the truth below which a concept is warned of."""
@@ -16,9 +16,6 @@ WORST_CONDITION = 1e7
 
 UNEXPLAINED = 1e-4
 """Share of the activations' variance from which on it is told."""
-
-SHOWN = 5
-"""Names in a sentence."""
 
 
 class Check(NamedTuple):
@@ -57,7 +54,7 @@ def _guarantee(failing: list[str], found: Innovations) -> str:
             rest = f"as {' and '.join(name for name in failing if name != 'A4')} fails too, it may also be a poor fit"
         return (
             f"z is NOT identified: as far as {found.pairs_h[0]:,.0f} tokens tell, any rotation of {len(gaussian)} "
-            f"innovations explains the data as well. Concepts {_some(gaussian)}, and every effect from or to them, "
+            f"innovations explains the data as well. Concepts {some(gaussian)}, and every effect from or to them, "
             f"mean nothing by themselves; {rest}"
         )
     if failing:
@@ -94,7 +91,7 @@ def _choice_of_m(part: Structure) -> str:
     if not moves:
         return f"{scope}; no change of one edge of M is as sparse"
     edges = [f"{move.source} -> {move.target} ({move.kind})" for move in moves]
-    return f"{scope}. But {len(moves)} changes of one edge of M are as sparse or sparser: {_some(edges)}"
+    return f"{scope}. But {len(moves)} changes of one edge of M are as sparse or sparser: {some(edges)}"
 
 
 def _linear(part: Structure) -> Check:
@@ -110,26 +107,26 @@ def _white(found: Innovations) -> Check:
     if found.together:
         i, j = found.together[0]
         notes.append(
-            f"{len(found.together)} pairs are correlated, {_some(found.together)}, by up to "
+            f"{len(found.together)} pairs are correlated, {some(found.together)}, by up to "
             f"{abs(found.correlation_hkk[0, i, j]):.2g}: a missing effect within the token, or a poor unmixing"
         )
     if found.late:
         h, i, j = found.late[0]
         names = [f"{i} with {j} ({h} before)" for h, i, j in found.late]
         notes.append(
-            f"{len(found.late)} times one is correlated with one up to {BACK} tokens before, {_some(names)}, by up to "
+            f"{len(found.late)} times one is correlated with one up to {BACK} tokens before, {some(names)}, by up to "
             f"{abs(found.correlation_hkk[h, i, j]):.2g}: a missing effect, or noise in the activations"
         )
     if found.mixed:
         i, j = found.mixed[0]
         notes.append(
-            f"{len(found.mixed)} pairs look like mixtures of each other, {_some(found.mixed)}: their squares are "
+            f"{len(found.mixed)} pairs look like mixtures of each other, {some(found.mixed)}: their squares are "
             f"correlated by up to {abs(found.square_correlation_hkk[0, i, j]):.2g}"
         )
     if found.swinging:
         (i,) = found.swinging[0]
         notes.append(
-            f"the scales of {len(found.swinging)} swing, {_some(i for (i,) in found.swinging)}: the squares of "
+            f"the scales of {len(found.swinging)} swing, {some(i for (i,) in found.swinging)}: the squares of "
             f"neighbouring tokens are correlated by up to {abs(found.square_correlation_hkk[1, i, i]):.2g}"
         )
     if notes:
@@ -183,21 +180,14 @@ def _warnings(found: Innovations, settled: bool | None) -> list[str]:
         )
     weak = np.flatnonzero((expected_k < ENOUGH) & (expected_k > 0))
     if len(weak):
-        lines.append(f"warning: for concepts {_some(weak)} that is below {ENOUGH}: give more tokens")
+        lines.append(f"warning: for concepts {some(weak)} that is below {ENOUGH}: give more tokens")
     if settled is False:
         lines.append("warning: ICA did not come to rest: another seed may give another answer")
     if found.fitted < k**2 / 10:
         lines.append(f"warning: {found.fitted:,.0f} tokens; {k} concepts need about {k**2 // 10:,} (k^2 / 10) for ICA")
     still = np.flatnonzero(found.scale_k == 0)
     if len(still):
-        lines.append(f"warning: concepts {_some(still)} never move")
+        lines.append(f"warning: concepts {some(still)} never move")
     if found.unexplained > UNEXPLAINED:
         lines.append(f"{found.unexplained:.2%} of the activations' variance lies outside the concepts")
     return lines
-
-
-def _some(names: Iterable[object]) -> str:
-    """The first few."""
-    all_names = list(map(str, names))
-    more = len(all_names) - SHOWN
-    return ", ".join(all_names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcr_jax.identify.errors import NotIdentifiable
+from tcr_jax.identify.words import some
 
 RANK_TOLERANCE = 1e-9
 """Eigenvalues of the covariance below this share of the largest count as zero: float32 activations hold no more."""
@@ -40,7 +41,7 @@ def whiten(x_nd: np.ndarray, latents: int | None) -> Whitening:
     broken = np.flatnonzero(~np.isfinite(x_nd).all(axis=0))
     if len(broken):
         raise NotIdentifiable(
-            f"channels {_some(broken)} hold NaN or infinity: clean the activations, or drop the tokens"
+            f"channels {some(broken)} hold NaN or infinity: clean the activations, or drop the tokens"
         )
     constant = np.flatnonzero(np.ptp(x_nd, axis=0) == 0)
     if len(constant) == channels:
@@ -52,15 +53,10 @@ def whiten(x_nd: np.ndarray, latents: int | None) -> Whitening:
     rank = int((spectrum_d > RANK_TOLERANCE * spectrum_d[0]).sum())
     k = rank if latents is None else latents
     if rank < k:
-        why = f"channels {_some(constant)} are constant" if len(constant) else "channels are linear mixtures of others"
+        why = f"channels {some(constant)} are constant" if len(constant) else "channels are linear mixtures of others"
         mend = f"{why}; lower latents to {rank} or less"
         raise NotIdentifiable(
             f"latents={k} concepts cannot be read linearly from activations of {channels} channels and rank {rank}: "
             + (f"{tokens:,} tokens are too few; give more" if tokens <= k else mend)
         )
     return Whitening(mean_d, (vectors_dd[:, :k] / np.sqrt(spectrum_d[:k])).T, spectrum_d)
-
-
-def _some(numbers: np.ndarray) -> str:
-    """The first few."""
-    return ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
