@@ -224,11 +224,7 @@ def _components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
     rewhiten_kk = jax.scipy.linalg.solve_triangular(lower_kk, jnp.eye(k), lower=True)
     residual_nk = jnp.matmul(residual_nk, rewhiten_kk.T, precision="highest")
 
-    def observe(iteration: int, moving: float) -> None:
-        if iteration % 10 == 0:
-            say(f"ICA: iteration {iteration}, largest change {moving:.1e}")
-
-    rotation_kk, iterations, moving = fast_ica(residual_nk, key, observe=observe)
+    rotation_kk, iterations, moving = fast_ica(residual_nk, key, observe=lambda line: say(f"ICA: {line}"))
     settled = moving < 1e-3
     say(f"ICA: {'at rest' if settled else 'NOT at rest'} after {iterations} iterations")
     unmixing_kk, none, chunks = rotation_kk, jnp.zeros(k), _chunks(residual_nk)

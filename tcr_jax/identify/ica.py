@@ -1,10 +1,10 @@
 """Independent component analysis of white residuals: the rotation whose outputs are least Gaussian.
 
-The start of the search decides how much data it needs: with the soft contrast here a random rotation is enough from
-about k^2 / 10 tokens of Laplace innovations on, where the usual tanh(y) needs more (see experiments/results).
+Two things decide how much data it needs: a soft contrast (fixed_point.py), and a start that has some component in
+sight. That start goes in rounds, the quadricovariance's eigenvectors and a few iterations, each in the space that the
+components found so far leave open, where the next are easier to find. Measured in experiments/results/synthetic.md.
 """
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,16 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tcr_jax.identify.fixed_point import SLOPE, iterate, orthonormal
+from tcr_jax.identify.quadricovariance import leading_rotation
 from tcr_jax.typing import Array
-
-SLOPE = 0.5
-"""Of the contrast log cosh(SLOPE y): soft, so that the many weak pulls towards the components add up."""
 
 CONVERGED = 1e-4
 """How far, in 1 - |cosine|, the least settled component may still move an iteration."""
 
+ROUND = 16
+"""Iterations of a round."""
+
+SETTLED = 1e-2
+"""1 - |cosine| in the last iteration of a round below which a component counts as found."""
+
 STUCK = 0.08
 """Correlation of y_i^2 and y_j^2 from which on two outputs are taken for mixtures of the same two components."""
+
+Observe = Callable[[str], None]
 
 
 class Rotation(NamedTuple):
@@ -33,27 +40,23 @@ class Rotation(NamedTuple):
 
 
 def fast_ica(
-    residual_nk: Array, key: jax.Array, iterations: int = 300, observe: Callable[[int, float], None] | None = None
+    residual_nk: Array, key: jax.Array, iterations: int = 300, observe: Observe = lambda line: None
 ) -> Rotation:
-    """Symmetric FastICA from a random rotation, with pairs that got stuck half-way turned by 45 degrees.
-
-    w_i <- E[g(w_i r) r] - E[g'(w_i r)] w_i, all rows then made orthonormal together; g(y) = tanh(SLOPE y).
-    Source: Hyvarinen 1999, "Fast and robust fixed-point algorithms for independent component analysis".
+    """Symmetric FastICA, with pairs that got stuck half-way turned by 45 degrees.
 
     Args:
       residual_nk: white residuals.
       key: of the start.
-      iterations: at most.
-      observe: called with the iteration and how much is still moving.
+      iterations: at most, after the start.
+      observe: called with a line of progress.
     """
-    k = residual_nk.shape[1]
-    rotation_kk = orthonormal(jax.random.normal(key, (k, k)))
-    moving, kept, nearest = 1.0, rotation_kk, -jnp.inf
+    rotation_kk = find_start(residual_nk, key, observe)
+    kept, nearest = rotation_kk, -jnp.inf
     for iteration in range(1, iterations + 1):
-        rotation_kk, moved = _iterate(rotation_kk, residual_nk)
-        moving = float(moved)
-        if observe is not None:
-            observe(iteration, moving)
+        rotation_kk, moved_k = iterate(rotation_kk, residual_nk)
+        moving = float(moved_k.max())
+        if iteration % 10 == 0:
+            observe(f"iteration {iteration}, {_share(moved_k < SETTLED)} of the components settled")
         if moving < CONVERGED:
             contrast = _contrast(rotation_kk, residual_nk)
             if contrast <= nearest * (1 + 1e-4):  # the last turn has gained nothing: scales that vary together
@@ -67,34 +70,26 @@ def fast_ica(
     return Rotation(rotation_kk, iteration, moving)
 
 
-@jax.jit
-def orthonormal(matrix_kk: Array) -> jax.Array:
-    """The nearest orthogonal matrix, by Newton and Schulz's iteration: products only, fast on every device."""
-    with jax.default_matmul_precision("highest"):
-        start_kk = matrix_kk / jnp.sqrt(jnp.linalg.norm(matrix_kk, 1) * jnp.linalg.norm(matrix_kk, jnp.inf))
+def find_start(residual_nk: Array, key: jax.Array, observe: Observe = lambda line: None) -> jax.Array:
+    """Rounds of the quadricovariance's eigenvectors and FastICA, each in the space that earlier rounds leave open.
 
-        def step(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-            w_kk, _, count = carry
-            gram_kk = w_kk @ w_kk.T
-            error = jnp.abs(gram_kk - jnp.eye(len(w_kk))).max()
-            return 1.5 * w_kk - 0.5 * gram_kk @ w_kk, error, count + 1
-
-        def going_on(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            return (carry[1] > 1e-3) & (carry[2] < 60)
-
-        return jax.lax.while_loop(going_on, step, (start_kk, jnp.float32(jnp.inf), jnp.int32(0)))[0]
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _iterate(rotation_kk: jax.Array, residual_nk: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The next rotation, and 1 - |cosine| of the row that moved most."""
-    with jax.default_matmul_precision("highest"):
-        g_nk = jnp.tanh(SLOPE * (residual_nk @ rotation_kk.T))
-        slope_k = SLOPE * (1 - jnp.square(g_nk).mean(axis=0))
-        next_kk = g_nk.T @ residual_nk / len(residual_nk) - slope_k[:, None] * rotation_kk
-    next_kk = orthonormal(next_kk)
-    cosine_k = jnp.sum(next_kk * rotation_kk, axis=1)
-    return next_kk * jnp.sign(cosine_k)[:, None], 1 - jnp.abs(cosine_k).min()
+    They end when three in four components are found, or a round has found none.
+    """
+    k = residual_nk.shape[1]
+    found_fk, open_ok, open_no = jnp.zeros((0, k)), jnp.eye(k), jnp.asarray(residual_nk)
+    while True:
+        key, round_key = jax.random.split(key)
+        rotation_oo = leading_rotation(open_no, round_key)
+        for _ in range(ROUND):
+            rotation_oo, moved_o = iterate(rotation_oo, open_no)
+            if moved_o.max() < SETTLED:
+                break
+        settled_o, rows_ok = np.asarray(moved_o < SETTLED), rotation_oo @ open_ok
+        found_fk, open_ok = jnp.concatenate([found_fk, rows_ok[settled_o]]), rows_ok[~settled_o]
+        observe(f"start: {len(found_fk)} of {k} components in sight")
+        if not settled_o.any() or len(open_ok) <= k / 4:
+            return orthonormal(jnp.concatenate([found_fk, open_ok]))
+        open_no = jnp.matmul(residual_nk, open_ok.T, precision="highest")
 
 
 @jax.jit
@@ -132,3 +127,7 @@ def _turn(rotation_kk: jax.Array, pairs: np.ndarray) -> jax.Array:
     a, b = rotation_kk[pairs[:, 0]], rotation_kk[pairs[:, 1]]
     rotation_kk = rotation_kk.at[pairs[:, 0]].set((a + b) / jnp.sqrt(2.0))
     return rotation_kk.at[pairs[:, 1]].set((a - b) / jnp.sqrt(2.0))
+
+
+def _share(which_k: Array) -> str:
+    return f"{float(jnp.mean(which_k)):.0%}"
