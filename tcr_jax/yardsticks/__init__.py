@@ -1,0 +1,1 @@
+"""Yardsticks: what a trained dictionary and its process are worth, on documents that training never saw."""
