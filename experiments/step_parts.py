@@ -35,7 +35,7 @@ def operations(config: Config, width: int, tokens: int) -> dict[str, int]:
     """
     dictionary, pairs = tokens * width * config.latents, tokens * config.latents**2
     counts = {"encode": 4 * dictionary, "decode": 6 * dictionary, "lags": 6 * config.delays * pairs, "M": 6 * pairs}
-    if config.mode == "temporal":
+    if not config.has_m:
         del counts["M"]
     return {part: count for part, count in counts.items() if count}
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from tcr_jax.knobs import ConfigError, check_knobs, knob
 
 Activation = Literal["topk", "relu_topk", "batch_topk", "relu", "identity"]
-Mode = Literal["both", "temporal", "instantaneous"]
+Mode = Literal["both", "temporal", "instantaneous", "dictionary"]
 Sparsity = Literal["standardised", "raw"]
 Innovation = Literal["squared", "laplace"]
 Acyclicity = Literal["logdet", "dagma", "notears", "triangular"]
@@ -28,10 +28,11 @@ class Config:
     topk: int = knob(32, "latents kept a token, for the topk activations", at_least=1)
     bias: bool = knob(True, "encoder and decoder biases")
     # Process
-    mode: Mode = knob("both", "effects learned: delayed (temporal), within the token (instantaneous), or both")
+    mode: Mode = knob("both", "effects learned: temporal (delayed), instantaneous (within the token), both, or neither")
     lags: int = knob(3, "tokens back that a delayed effect may reach (l)")
     intercept: bool = knob(True, "a constant in each concept's prediction")
     # Objective
+    code_l1: float = knob(0.0, "weight of the L1 norm of the code, relative to reconstruction; for relu", at_least=0)
     innovation: Innovation = knob("squared", "loss of an innovation: eps^2 (squared) or |eps| (laplace)")
     innovation_weight: float = knob(0.3, "weight of the innovation term, relative to reconstruction", at_least=0)
     sparsity_weight: float = knob(1e-2, "weight of the L1 norm of B and M, taken as a proximal step", at_least=0)
@@ -62,14 +63,19 @@ class Config:
 
     def __post_init__(self) -> None:
         check_knobs(self)
-        if self.mode != "instantaneous" and self.lags < 1:
+        if self.mode in ("both", "temporal") and self.lags < 1:
             raise ConfigError(f"lags={self.lags} must be at least 1; for a model without delays set mode=instantaneous")
         if self.activation.endswith("topk") and self.topk > self.latents:
             raise ConfigError(f"topk={self.topk} is more than latents={self.latents}; lower topk or add latents")
         if self.warmup + self.decay > 1:
             raise ConfigError(f"warmup={self.warmup}, decay={self.decay}: shares of the steps, at most 1 together")
-        if self.mode != "temporal" and self.dag_step == 0:
+        if self.has_m and self.dag_step == 0:
             raise ConfigError(f"decay={self.decay} leaves no step of {self.steps} in which M could learn; lower decay")
+        if self.mode == "dictionary" and self.innovation_weight:
+            raise ConfigError(
+                f"innovation_weight={self.innovation_weight} would only shrink the code: mode=dictionary predicts "
+                "nothing; set innovation_weight=0"
+            )
         if not 0 < self.heldout < 1:
             raise ConfigError(f"heldout={self.heldout}: figures need held-out documents; set a share between 0 and 1")
         if self.latents % self.model_shards:
@@ -77,8 +83,13 @@ class Config:
 
     @property
     def delays(self) -> int:
-        """Lags that B really has: none where the mode is instantaneous."""
-        return 0 if self.mode == "instantaneous" else self.lags
+        """Lags that B really has: none where the mode has no delayed effects."""
+        return self.lags if self.mode in ("both", "temporal") else 0
+
+    @property
+    def has_m(self) -> bool:
+        """Whether effects within the token are learned."""
+        return self.mode in ("both", "instantaneous")
 
     @property
     def dag_step(self) -> int:
@@ -109,6 +120,9 @@ class Config:
         ]
 
 
+SAE: dict[str, Any] = {"mode": "dictionary", "innovation_weight": 0.0}
+"""A sparse autoencoder: the dictionary alone."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {
@@ -130,6 +144,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_decay": 1e-4,
         "clip": 1e9,
     },
+    "sae_relu": SAE | {"activation": "relu", "code_l1": 0.5},
+    "sae_topk": SAE | {"activation": "relu_topk"},
+    "sae_batchtopk": SAE | {"activation": "batch_topk"},
 }
 """Named starting points.
 
@@ -137,4 +154,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 beta 0.01), for comparison. The paper's terms are means over latents where ours are sums divided by the width d, hence
 the factors d / k and d / k^2, with its d = 768 and k = 3072. TopK keeps the largest |z| of the encoder's output, and
 decoder rows have unit norm, as everywhere here.
+
+`sae_relu`, `sae_topk` (Gao et al. 2024, arXiv 2406.04093) and `sae_batchtopk` (Bussmann et al. 2024, arXiv 2412.06410)
+are the usual sparse autoencoders, with the data, the optimiser and the revival of dead latents that all presets share.
 """

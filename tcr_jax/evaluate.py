@@ -10,12 +10,12 @@ from jax.sharding import PartitionSpec as P
 
 from tcr_jax.config import Config
 from tcr_jax.figures import Sums, collect, figures, zeros
-from tcr_jax.objective import forward, innovation, with_matrices
+from tcr_jax.objective import code, forward, innovation, with_matrices
 from tcr_jax.params import Params, param_specs
 from tcr_jax.process import spectral_radius
 from tcr_jax.typing import Array
 
-Evaluation = tuple[Sums, jax.Array]
+Evaluation = tuple[Sums, jax.Array, jax.Array]
 
 
 def make_evaluate(
@@ -23,8 +23,8 @@ def make_evaluate(
 ) -> Callable[[Params, Iterable[tuple[Array, Array]]], dict[str, float]]:
     """A function of (params, batches of global (x_btd, document_bt)) that returns the held-out figures.
 
-    See `figures` for their definitions; `heldout_loss` is reconstruction + alpha innovation, the terms of the objective
-    that data can contradict, and is what the best checkpoint is chosen by.
+    See `figures` for their definitions; `heldout_loss` is reconstruction + lambda code + alpha innovation, the terms of
+    the objective that data can contradict, and is what the best checkpoint is chosen by.
     """
     specs = jax.tree.map(lambda spec: NamedSharding(mesh, spec), param_specs(config, width))
     rows, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
@@ -32,7 +32,7 @@ def make_evaluate(
     def step(params: Params, x_btd: Array, document_bt: Array) -> Evaluation:
         out = forward(with_matrices(params, config.dtype), x_btd, document_bt)
         sums = collect(params, out)
-        return sums, innovation(out, config.innovation) * sums.scored
+        return sums, code(out) * sums.kept, innovation(out, config.innovation) * sums.scored
 
     step = jax.jit(step, in_shardings=(specs, rows, rows), out_shardings=everywhere)
 
@@ -41,9 +41,10 @@ def make_evaluate(
         for x_btd, document_bt in batches:
             seen = step(params, x_btd, document_bt)
             total = seen if total is None else jax.tree.map(jnp.add, total, seen)
-        sums, innovations = total
+        sums, codes, innovations = total
         values = figures(sums)
-        loss = sums.error / (sums.kept * width) + config.innovation_weight * innovations / jnp.maximum(sums.scored, 1)
+        loss = (sums.error / width + config.code_l1 * codes) / sums.kept
+        loss += config.innovation_weight * innovations / jnp.maximum(sums.scored, 1)
         return {f"heldout_{name}": float(value) for name, value in {"loss": loss, **values}.items()}
 
     return evaluate

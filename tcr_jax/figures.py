@@ -71,7 +71,8 @@ def figures(sums: Sums) -> dict[str, jax.Array]:
     `l0`: latents that fire a token. `silent`: share of latents that never fired.
     `r2_past`: 1 - squared error over squared deviation of z from its mean, predicted from the past alone,
     (I - M)^{-1} (sum_l B_l z_{t-l} + c). `r2_past_present`: the same with M z_t known, 1 - sum eps^2 / deviation. Both
-    are pooled, so that concepts of large variance count most; 0 where nothing was scored or nothing varies.
+    are pooled, so that concepts of large variance count most; 0 where nothing was scored or nothing varies. A
+    dictionary alone predicts zero, which is at most as good as the mean: its R^2 are 0 or less.
     """
     tokens = jnp.maximum(sums.kept, 1)
     deviation_x = sums.xx - jnp.square(sums.x_d).sum() / tokens

@@ -1,6 +1,6 @@
 """The training objective: one function a term, and their weighted total.
 
-    L = L_reconstruction + alpha L_innovation + beta L_sparsity + gamma L_acyclicity + delta L_revival
+    L = L_reconstruction + lambda L_code + alpha L_innovation + beta L_sparsity + gamma L_acyclicity + delta L_revival
 
 Every term is a mean over tokens, divided by the width d and never by the number of latents: the balance between a
 concept's innovations and its incoming edges is then the same in a dictionary of any size.
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from tcr_jax.acyclicity import PENALTIES
 from tcr_jax.config import Config
 from tcr_jax.dictionary import activate, batch_threshold, decode, preactivate
-from tcr_jax.params import Dictionary, Params, Process
+from tcr_jax.params import CONSTANTS, Dictionary, Params, Process
 from tcr_jax.process import history, predict
 from tcr_jax.typing import Array
 
@@ -43,6 +43,7 @@ class Terms(NamedTuple):
     """The terms before their weights."""
 
     reconstruction: jax.Array
+    code: jax.Array
     innovation: jax.Array
     sparsity: jax.Array
     acyclicity: jax.Array
@@ -79,6 +80,15 @@ def reconstruction(out: Forward, scale: Array) -> jax.Array:
     """mean over kept tokens of ||x - x^||^2 / d, in units of the activations' mean square."""
     error_bt = jnp.square((out.x_btd - out.reconstruction_btd) / scale).mean(axis=-1)
     return masked_mean(error_bt, out.kept_bt)
+
+
+def code(out: Forward) -> jax.Array:
+    """mean over kept tokens of sum_i |z_i| / d: the L1 norm of the code, which is what each concept adds to x.
+
+    The penalty of the classic sparse autoencoder (Bricken et al. 2023). Decoder rows have unit norm, so the encoder
+    cannot evade it by shrinking z and growing the rows.
+    """
+    return masked_mean(jnp.abs(out.z_btk).sum(axis=-1) / out.x_btd.shape[-1], out.kept_bt)
 
 
 def innovation(out: Forward, kind: str) -> jax.Array:
@@ -177,10 +187,12 @@ def objective(
       key: for the draw of dead latents.
       gather: see `forward`.
     """
+    params = _held(params)
     compute = with_matrices(params, config.dtype)
     out = forward(compute, x_btd, document_bt, training=True, gather=gather)
     terms = Terms(
         reconstruction=reconstruction(out, params.dictionary.scale),
+        code=code(out),
         innovation=innovation(out, config.innovation),
         sparsity=sparsity(params.process, weight_kk),
         acyclicity=acyclicity(params.process, config.acyclicity, x_btd.shape[-1]),
@@ -188,6 +200,7 @@ def objective(
     )
     smooth = (
         terms.reconstruction
+        + config.code_l1 * terms.code
         + config.innovation_weight * terms.innovation
         + config.acyclicity_weight * terms.acyclicity
         + config.revival_weight * terms.revival
@@ -198,6 +211,12 @@ def objective(
 def with_matrices(params: Params, dtype: str) -> Params:
     """The parameters with their matrices in another precision; vectors and constants stay float32."""
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.ndim >= 2 else leaf, params)
+
+
+def _held(params: Params) -> Params:
+    """The parameters, with no gradient to those that are not trained: it would cost time and count in the clipping."""
+    held = {name: jax.lax.stop_gradient(getattr(params.dictionary, name)) for name in CONSTANTS}
+    return params.replace(dictionary=params.dictionary.replace(**held))
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import optax
 
 from tcr_jax.acyclicity import allowed
 from tcr_jax.config import Config
-from tcr_jax.params import Params
+from tcr_jax.params import CONSTANTS, Params
 from tcr_jax.typing import Array
 
 
@@ -108,7 +108,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
 def _rule_of_each(params: Params) -> Params:
     """The name of the rule that updates each parameter, in the shape of `Params`."""
     rules: Any = {
-        **dict.fromkeys(("mean_d", "scale", "threshold"), "constant"),
+        **dict.fromkeys(CONSTANTS, "constant"),
         **dict.fromkeys(("b_lkk", "m_kk"), "proximal"),
         "intercept_k": "intercept",
     }

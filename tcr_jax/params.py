@@ -35,7 +35,7 @@ class Dictionary(struct.PyTreeNode):
 class Process(struct.PyTreeNode):
     """z_t = sum_l B_l z_{t-l} + M z_t + intercept + eps_t   (Song et al. 2025, eq. 2; matrices are [target, source]).
 
-    A part that the mode leaves out is None.
+    A part that the mode leaves out is None; where the model is a dictionary alone, all are.
     """
 
     b_lkk: Array | None
@@ -48,6 +48,10 @@ class Params(struct.PyTreeNode):
 
     dictionary: Dictionary
     process: Process
+
+
+CONSTANTS = ("mean_d", "scale", "threshold")
+"""Fields of `Dictionary` that no gradient trains."""
 
 
 class Leaf(NamedTuple):
@@ -100,8 +104,8 @@ def layout(config: Config, width: int) -> Params:
         ),
         process=Process(
             b_lkk=_leaf((lags, k, k), P(None, "model", None)) if lags else None,
-            m_kk=_leaf((k, k), P("model", None)) if config.mode != "temporal" else None,
-            intercept_k=_leaf((k,), P("model")) if config.intercept else None,
+            m_kk=_leaf((k, k), P("model", None)) if config.has_m else None,
+            intercept_k=_leaf((k,), P("model")) if config.intercept and config.mode != "dictionary" else None,
         ),
     )
 

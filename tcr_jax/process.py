@@ -255,8 +255,11 @@ def _pad(values_t: jax.Array, lags: int, fill: float) -> jax.Array:
 
 
 def _width(process: Process) -> int:
-    """Number of concepts."""
-    return jax.tree.leaves(process)[0].shape[-1]
+    """Number of concepts. Raises `ValueError` where the process has no part that would know it."""
+    leaves = jax.tree.leaves(process)
+    if not leaves:
+        raise ValueError("the process is empty: its model was trained with mode=dictionary and has no relations")
+    return leaves[0].shape[-1]
 
 
 def _reduced(process: Process, width: int) -> tuple[jax.Array, jax.Array]:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tcr_jax import Config, ConfigError
+from tcr_jax import Config, ConfigError, Process, param_specs
 from tcr_jax.config import PRESETS
 
 
@@ -21,6 +21,7 @@ from tcr_jax.config import PRESETS
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"warmup": 0.6, "decay": 0.6}, "warmup=0.6"),
         ({"learning_rate": float("nan")}, "learning_rate=nan must be over 0"),
+        ({"mode": "dictionary"}, "innovation_weight=0.3 would only shrink the code"),
         ({"latents": "64"}, "latents='64' is of another type; give int"),
     ],
 )
@@ -33,6 +34,14 @@ def test_impossible_values_are_named(values: dict, culprit: str) -> None:
 def test_instantaneous_mode_needs_no_lags() -> None:
     """Without delayed effects, `lags` means nothing and B has no lags."""
     assert Config(mode="instantaneous", lags=0).delays == 0
+
+
+@pytest.mark.parametrize("name", ["sae_relu", "sae_topk", "sae_batchtopk"])
+def test_a_sparse_autoencoder_has_no_process(name: str) -> None:
+    """The presets of plain autoencoders have neither B nor M nor an intercept, and no term that would need one."""
+    config = Config(**PRESETS[name], lags=0, decay=1.0, warmup=0.0)
+    assert config.delays == 0 and not config.has_m and not config.innovation_weight
+    assert param_specs(config, 4).process == Process(None, None, None)
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcr_jax import Config, init_params
-from tcr_jax.objective import edge_weight, forward, innovation, objective, reconstruction, revival, sparsity
+from tcr_jax.objective import code, edge_weight, forward, innovation, objective, reconstruction, revival, sparsity
 
 K, D, T = 12, 6, 10
 RNG = np.random.default_rng(0)
@@ -45,14 +45,26 @@ def test_terms_are_their_equations() -> None:
     eps = np.asarray(out.eps_btk)[scored_bt]
     np.testing.assert_allclose(innovation(out, "squared"), np.square(eps).sum(-1).mean() / D, rtol=1e-5)
     np.testing.assert_allclose(innovation(out, "laplace"), np.abs(eps).sum(-1).mean() / D, rtol=1e-5)
+    np.testing.assert_allclose(code(out), np.abs(out.z_btk)[kept_bt].sum(-1).mean() / D, rtol=1e-5)
 
 
 def test_total_is_the_weighted_sum() -> None:
     """L without its L1 part is the sum of the reported terms, each with its weight."""
-    config = Config(latents=K, topk=4, lags=2, innovation_weight=0.7, acyclicity_weight=3.0, revival_weight=0.1)
+    weights = {"code_l1": 0.3, "innovation_weight": 0.7, "acyclicity_weight": 3.0, "revival_weight": 0.1}
+    config = Config(latents=K, topk=4, lags=2, **weights)
     total, (terms, _) = terms_of(random_params(config), config)
-    expected = terms.reconstruction + 0.7 * terms.innovation + 3.0 * terms.acyclicity + 0.1 * terms.revival
+    expected = (
+        terms.reconstruction + 0.3 * terms.code + 0.7 * terms.innovation + 3.0 * terms.acyclicity + 0.1 * terms.revival
+    )
     np.testing.assert_allclose(total, expected, rtol=1e-6)
+
+
+def test_constants_get_no_gradient() -> None:
+    """Mean, scale and threshold are not trained: they add nothing to the norm that gradients are clipped at."""
+    config = Config(latents=K, topk=4, lags=2, activation="batch_topk")
+    gradient = jax.grad(lambda p: terms_of(p, config)[0])(random_params(config)).dictionary
+    assert not any(np.any(constant) for constant in (gradient.mean_d, gradient.scale, gradient.threshold))
+    assert np.any(gradient.decoder_bias_d)
 
 
 def test_dropped_positions_have_no_say() -> None:

@@ -79,10 +79,11 @@ def test_learning_rate_rises_stays_and_falls(step: int, share: float) -> None:
     np.testing.assert_allclose(learning_rate(config, 0.5)(step), 0.5 * share, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["temporal", "instantaneous", "both"])
+@pytest.mark.parametrize("mode", ["temporal", "instantaneous", "both", "dictionary"])
 @pytest.mark.parametrize("bare", [True, False])
 def test_every_mode_can_be_optimised(mode: str, bare: bool) -> None:
     """Parts that the mode or the configuration leaves out are left out, not an error."""
-    for _, params in walk(Config(latents=K, topk=2, mode=mode, bias=not bare, intercept=not bare), steps=2):
-        assert (params.process.b_lkk is None) == (mode == "instantaneous")
-        assert (params.process.m_kk is None) == (mode == "temporal")
+    config = Config(latents=K, topk=2, mode=mode, bias=not bare, intercept=not bare, innovation_weight=0.0)
+    for _, params in walk(config, steps=2):
+        assert (params.process.b_lkk is None) == (mode in ("instantaneous", "dictionary"))
+        assert (params.process.m_kk is None) == (mode in ("temporal", "dictionary"))

@@ -121,6 +121,16 @@ def test_a_missing_part_counts_as_zero(missing: str) -> None:
     )
 
 
+def test_an_empty_process_predicts_nothing() -> None:
+    """A dictionary alone predicts zero at every token; what needs to know the number of concepts says what is wrong."""
+    empty = Process(b_lkk=None, m_kk=None, intercept_k=None)
+    z_tk = np.ones((3, 4), np.float32)
+    np.testing.assert_array_equal(innovations(empty, z_tk, np.zeros(3, int)), z_tk)
+    assert float(spectral_radius(empty)) == 0
+    with pytest.raises(ValueError, match="mode=dictionary and has no relations"):
+        impulse_response(empty, concept=0, horizon=2)
+
+
 def test_the_past_alone_predicts_through_m() -> None:
     """(I - M)^{-1} (sum B z + c) leaves the error (I - M)^{-1} eps."""
     process, one = random_process(), np.zeros(T, int)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from tcr_jax import Config, ConfigError, encode
+from tcr_jax import Config, ConfigError, Process, encode
+from tcr_jax.config import PRESETS
 from tcr_jax.mesh import make_mesh, to_global
 from tcr_jax.train_step import make_init_state, make_train_step, train_step
 
@@ -95,6 +96,19 @@ def test_training_learns() -> None:
     assert float(last["r2_past_present"]) > 0.3
     assert np.asarray(state.params.process.b_lkk).any()
     assert all(np.isfinite(value) for value in last.values())
+
+
+@pytest.mark.parametrize("name", ["sae_relu", "sae_topk", "sae_batchtopk"])
+def test_sparse_autoencoders_train(name: str) -> None:
+    """The same step trains a dictionary alone, on any mesh: reconstruction improves, and nothing else is there."""
+    config = dataclasses.replace(CONFIG, **PRESETS[name], steps=100, model_shards=2)
+    _, first = trained(config, 1)
+    state, last = trained(config, 100)
+    assert float(last["fvu"]) < 0.8 * float(first["fvu"])
+    assert state.params.process == Process(None, None, None)
+    assert float(last["loss"]) == pytest.approx(
+        float(last["reconstruction"] + config.code_l1 * last["code"] + config.revival_weight * last["revival"])
+    )
 
 
 @pytest.mark.parametrize(("weight", "revived"), [(1.0, True), (0.0, False)])

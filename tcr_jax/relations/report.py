@@ -57,8 +57,10 @@ def write_report(
     Raises:
       CheckpointError: the store's activations are not of the kind that the run was trained on.
       StoreError: no document of the store is held out.
-      ReportError: no held-out token can be scored.
+      ReportError: the run has no process, or no held-out token can be scored.
     """
+    if run.config.mode == "dictionary":
+        raise ReportError("the run was trained with mode=dictionary and has no relations; report a run of another mode")
     params, heldout = run.params, run.config.heldout
     run.check_source(store.description.source)
     progress = _Progress(on_progress)

@@ -14,6 +14,7 @@ from tcr_jax.checkpoint import CheckpointError, Run
 from tcr_jax.config import Config
 from tcr_jax.loop import train
 from tcr_jax.mesh import make_mesh
+from tcr_jax.params import Process
 from tcr_jax.relations.report import ReportError, write_report
 from tcr_jax.store import Store
 from tests import programs
@@ -79,6 +80,17 @@ def test_no_full_history_is_an_error_with_a_mend(run: Run, store: Store, tmp_pat
     long = run._replace(config=config, params=run.params.replace(process=process))
     with pytest.raises(ReportError, match="no held-out token has 15 earlier tokens.*fewer lags"):
         write_report(long, store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dictionary_alone_has_no_relations_to_report(run: Run, store: Store, tmp_path: Path) -> None:
+    """A sparse autoencoder is refused in words, and nothing is written."""
+    alone = run._replace(
+        config=dataclasses.replace(run.config, mode="dictionary", innovation_weight=0.0),
+        params=run.params.replace(process=Process(None, None, None)),
+    )
+    with pytest.raises(ReportError, match="mode=dictionary and has no relations; report a run of another mode"):
+        write_report(alone, store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
