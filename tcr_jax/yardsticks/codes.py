@@ -1,0 +1,64 @@
+"""The codes of a whole split in memory, for yardsticks that read them many times."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from tcr_jax.dictionary import encode
+from tcr_jax.params import Dictionary
+from tcr_jax.store import Store, ordered_batches
+from tcr_jax.store.split import Split
+from tcr_jax.typing import DROPPED
+
+
+class CodeTable(NamedTuple):
+    """Concepts of every position, by context: k values of 2 bytes a token."""
+
+    z_btk: np.ndarray  # float16
+    token_bt: np.ndarray
+    document_bt: np.ndarray  # DROPPED where not kept, or of another split
+
+    def batches(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(z_btk, document_bt), each context once, in order; the last batch is filled with dropped positions."""
+        for first in range(0, len(self.z_btk), rows):
+            yield self._rows(np.arange(first, first + rows))
+
+    def shuffled(self, rows: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(z_btk, document_bt) without end, every epoch in another order, all of one shape."""
+        rng, waiting = np.random.default_rng(seed), np.array([], int)
+        while True:
+            while len(waiting) < rows:
+                waiting = np.append(waiting, rng.permutation(len(self.z_btk)))
+            yield self._rows(waiting[:rows])
+            waiting = waiting[rows:]
+
+    def _rows(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        exists = index < len(self.z_btk)
+        index = np.where(exists, index, 0)
+        return self.z_btk[index], np.where(exists[:, None], self.document_bt[index], np.int32(DROPPED))
+
+
+def code_table(
+    dictionary: Dictionary, store: Store, split: Split, heldout: float, on_batch: Callable[[], None] | None = None
+) -> CodeTable:
+    """Encodes a split of a store.
+
+    Args:
+      dictionary: of the store's model and layer.
+      split: `train`, `heldout` or `all`.
+      heldout: share of the documents held out, as in training.
+      on_batch: called after each batch of 32 contexts.
+    """
+    contexts = len(store.contexts(split, heldout))
+    parts = []
+    for batch in ordered_batches(store, split=split, heldout=heldout, batch=32):
+        z_btk = np.asarray(_encode(dictionary, batch.x_btd)).astype(np.float16)
+        parts.append((z_btk, batch.token_bt, batch.document_bt))
+        if on_batch is not None:
+            on_batch()
+    return CodeTable(*(np.concatenate(column)[:contexts] for column in zip(*parts, strict=True)))
+
+
+_encode = jax.jit(encode)
