@@ -1,4 +1,9 @@
-"""The fixed-point iteration of symmetric FastICA."""
+"""The fixed-point iteration of FastICA, for all components together or for each apart.
+
+    w <- E[g(w r) r] - E[g'(w r)] w,   g(y) = tanh(SLOPE y),   then of unit norm again
+
+Source: Hyvarinen 1999, "Fast and robust fixed-point algorithms for independent component analysis".
+"""
 
 import functools
 
@@ -12,19 +17,28 @@ SLOPE = 0.5
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def iterate(rotation_kk: Array, residual_nk: Array) -> tuple[jax.Array, jax.Array]:
-    """The next rotation, and 1 - |cosine| between each row and what it was.
+def iterate_together(rotation_kk: Array, residual_nk: Array) -> tuple[jax.Array, jax.Array]:
+    """The next rotation, its rows made orthonormal all at once; and 1 - |cosine| between each row and what it was."""
+    return _moved(rotation_kk, orthonormal(_drawn(rotation_kk, residual_nk)))
 
-    w_i <- E[g(w_i r) r] - E[g'(w_i r)] w_i with g(y) = tanh(SLOPE y), then all rows orthonormal together.
-    Source: Hyvarinen 1999, "Fast and robust fixed-point algorithms for independent component analysis".
-    """
+
+@functools.partial(jax.jit, donate_argnums=0)
+def iterate_apart(direction_mk: Array, residual_nk: Array) -> tuple[jax.Array, jax.Array]:
+    """The next directions, each on its own: several may go to one component, and none is pushed off its way."""
+    drawn_mk = _drawn(direction_mk, residual_nk)
+    return _moved(direction_mk, drawn_mk / jnp.linalg.norm(drawn_mk, axis=1, keepdims=True))
+
+
+def _drawn(direction_mk: Array, residual_nk: Array) -> jax.Array:
     with jax.default_matmul_precision("highest"):
-        g_nk = jnp.tanh(SLOPE * (residual_nk @ rotation_kk.T))
-        slope_k = SLOPE * (1 - jnp.square(g_nk).mean(axis=0))
-        next_kk = g_nk.T @ residual_nk / len(residual_nk) - slope_k[:, None] * rotation_kk
-    next_kk = orthonormal(next_kk)
-    cosine_k = jnp.sum(next_kk * rotation_kk, axis=1)
-    return next_kk * jnp.sign(cosine_k)[:, None], 1 - jnp.abs(cosine_k)
+        g_nm = jnp.tanh(SLOPE * (residual_nk @ direction_mk.T))
+        slope_m = SLOPE * (1 - jnp.square(g_nm).mean(axis=0))
+        return g_nm.T @ residual_nk / len(residual_nk) - slope_m[:, None] * direction_mk
+
+
+def _moved(before_mk: Array, after_mk: jax.Array) -> tuple[jax.Array, jax.Array]:
+    cosine_m = jnp.sum(after_mk * before_mk, axis=1)
+    return after_mk * jnp.sign(cosine_m)[:, None], 1 - jnp.abs(cosine_m)
 
 
 @jax.jit

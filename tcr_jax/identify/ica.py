@@ -1,41 +1,33 @@
 """Independent component analysis of white residuals: the rotation whose outputs are least Gaussian.
 
-Two things decide how much data it needs: a soft contrast (fixed_point.py), and a start that has some component in
-sight. That start goes in rounds, the quadricovariance's eigenvectors and a few iterations, each in the space that the
-components found so far leave open, where the next are easier to find. Measured in experiments/results/synthetic.md.
+Two things decide how much data it needs: a soft contrast (fixed_point.py), and a start that has some component in sight
+(quadricovariance.py, deflation.py). Measured in experiments/results/synthetic.md.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tcr_jax.identify.fixed_point import SLOPE, iterate, orthonormal
+from tcr_jax.identify.contrast import negentropies
+from tcr_jax.identify.deflation import SETTLED, Observe, deflate
+from tcr_jax.identify.fixed_point import iterate_together
 from tcr_jax.identify.quadricovariance import leading_rotation
 from tcr_jax.typing import Array
 
 CONVERGED = 1e-4
 """How far, in 1 - |cosine|, the least settled component may still move an iteration."""
 
-ROUND = 16
-"""Iterations of a round."""
-
-SETTLED = 1e-2
-"""1 - |cosine| in the last iteration of a round below which a component counts as found."""
-
 STUCK = 0.08
 """Correlation of y_i^2 and y_j^2 from which on two outputs are taken for mixtures of the same two components."""
-
-Observe = Callable[[str], None]
 
 
 class Rotation(NamedTuple):
     """y = rotation_kk r."""
 
     rotation_kk: jax.Array
-    iterations: int
+    iterations: int  # of all components together
     moving: float  # 1 - |cosine| of the least settled component in the last iteration
 
 
@@ -50,55 +42,44 @@ def fast_ica(
       iterations: at most, after the start.
       observe: called with a line of progress.
     """
-    rotation_kk = find_start(residual_nk, key, observe)
-    kept, nearest = rotation_kk, -jnp.inf
-    for iteration in range(1, iterations + 1):
-        rotation_kk, moved_k = iterate(rotation_kk, residual_nk)
-        moving = float(moved_k.max())
-        if iteration % 10 == 0:
-            observe(f"iteration {iteration}, {_share(moved_k < SETTLED)} of the components settled")
-        if moving < CONVERGED:
-            contrast = _contrast(rotation_kk, residual_nk)
-            if contrast <= nearest * (1 + 1e-4):  # the last turn has gained nothing: scales that vary together
-                rotation_kk = kept
-                break
-            stuck = _stuck_pairs(np.asarray(_square_correlation(rotation_kk, residual_nk)))
-            if not len(stuck):
-                break
-            kept, nearest = jnp.copy(rotation_kk), contrast
-            rotation_kk = _turn(rotation_kk, stuck)
-    return Rotation(rotation_kk, iteration, moving)
-
-
-def find_start(residual_nk: Array, key: jax.Array, observe: Observe = lambda line: None) -> jax.Array:
-    """Rounds of the quadricovariance's eigenvectors and FastICA, each in the space that earlier rounds leave open.
-
-    They end when three in four components are found, or a round has found none.
-    """
-    k = residual_nk.shape[1]
-    found_fk, open_ok, open_no = jnp.zeros((0, k)), jnp.eye(k), jnp.asarray(residual_nk)
-    while True:
-        key, round_key = jax.random.split(key)
-        rotation_oo = leading_rotation(open_no, round_key)
-        for _ in range(ROUND):
-            rotation_oo, moved_o = iterate(rotation_oo, open_no)
-            if moved_o.max() < SETTLED:
-                break
-        settled_o, rows_ok = np.asarray(moved_o < SETTLED), rotation_oo @ open_ok
-        found_fk, open_ok = jnp.concatenate([found_fk, rows_ok[settled_o]]), rows_ok[~settled_o]
-        observe(f"start: {len(found_fk)} of {k} components in sight")
-        if not settled_o.any() or len(open_ok) <= k / 4:
-            return orthonormal(jnp.concatenate([found_fk, open_ok]))
+    residual_nk = jnp.asarray(residual_nk)
+    deflate_key, open_key = jax.random.split(key)
+    found_fk, open_ok = deflate(residual_nk, deflate_key, observe)
+    used = 0
+    if len(open_ok):
         open_no = jnp.matmul(residual_nk, open_ok.T, precision="highest")
+        rotation_oo = leading_rotation(open_no, open_key)
+        rotation_oo, used, _ = _until(SETTLED, rotation_oo, open_no, iterations - 1, observe)
+        open_ok = rotation_oo @ open_ok
+    kept = rotation_kk = jnp.concatenate([found_fk, open_ok])
+    nearest = -np.inf
+    while True:
+        rotation_kk, more, moving = _until(CONVERGED, rotation_kk, residual_nk, iterations - used, observe)
+        used += more
+        contrast = float(jnp.square(negentropies(rotation_kk, residual_nk)).sum())
+        if contrast <= nearest * (1 + 1e-4):  # the last turn has gained nothing: scales that vary together
+            rotation_kk = kept
+            break
+        stuck = _stuck_pairs(np.asarray(_square_correlation(rotation_kk, residual_nk)))
+        if not len(stuck) or used == iterations:
+            break
+        kept, nearest = rotation_kk, contrast
+        rotation_kk = _turn(rotation_kk, stuck)
+    return Rotation(rotation_kk, used, moving)
 
 
-@jax.jit
-def _contrast(rotation_kk: jax.Array, residual_nk: jax.Array) -> jax.Array:
-    """Sum over outputs of (E[log cosh(SLOPE y)] - the same of a Gaussian)^2: how far from Gaussian they are."""
-    node_q, weight_q = np.polynomial.hermite_e.hermegauss(40)
-    gaussian = float(weight_q @ np.log(np.cosh(SLOPE * node_q)) / weight_q.sum())
-    mean_k = jnp.log(jnp.cosh(SLOPE * (residual_nk @ rotation_kk.T))).mean(axis=0)
-    return jnp.square(mean_k - gaussian).sum()
+def _until(
+    rest: float, rotation_kk: jax.Array, residual_nk: jax.Array, iterations: int, observe: Observe
+) -> tuple[jax.Array, int, float]:
+    """Iterates until no component moves by more than `rest`: the rotation, the iterations, the largest move."""
+    rotation_kk = jnp.copy(rotation_kk)  # iterations consume it
+    for iteration in range(1, iterations + 1):
+        rotation_kk, moved_k = iterate_together(rotation_kk, residual_nk)
+        if iteration % 10 == 0:
+            observe(f"iteration {iteration}, {float((moved_k < SETTLED).mean()):.0%} of {len(moved_k)} at rest")
+        if moved_k.max() < rest:
+            break
+    return rotation_kk, iteration, float(moved_k.max())
 
 
 @jax.jit
@@ -127,7 +108,3 @@ def _turn(rotation_kk: jax.Array, pairs: np.ndarray) -> jax.Array:
     a, b = rotation_kk[pairs[:, 0]], rotation_kk[pairs[:, 1]]
     rotation_kk = rotation_kk.at[pairs[:, 0]].set((a + b) / jnp.sqrt(2.0))
     return rotation_kk.at[pairs[:, 1]].set((a - b) / jnp.sqrt(2.0))
-
-
-def _share(which_k: Array) -> str:
-    return f"{float(jnp.mean(which_k)):.0%}"

@@ -17,13 +17,15 @@ import jax.numpy as jnp
 
 from tcr_jax.typing import Array
 
-PRODUCTS = 10
+PRODUCTS = 8
 """C is applied so often: a product costs as much as one iteration of FastICA."""
 
 
 @functools.partial(jax.jit, static_argnames="products")
 def leading_rotation(residual_nk: Array, key: jax.Array, products: int = PRODUCTS) -> jax.Array:
-    """Eigenvectors, as rows, of an approximate leading eigenmatrix of C: Lanczos's method from a random matrix.
+    """Eigenvectors of an approximate leading eigenmatrix of C: Lanczos's method from a random matrix.
+
+    They are the rows, the most prominent first.
 
     Tokens far out count less, so that heavy tails do not decide alone.
     """
@@ -50,7 +52,8 @@ def leading_rotation(residual_nk: Array, key: jax.Array, products: int = PRODUCT
         basis_pkk, (along_p, beyond_p) = jax.lax.scan(step, basis_pkk, jnp.arange(products))
         tridiagonal_pp = jnp.diag(along_p) + jnp.diag(beyond_p[:-1], 1) + jnp.diag(beyond_p[:-1], -1)
         leading_p = jnp.linalg.eigh(tridiagonal_pp)[1][:, -1]
-        return jnp.linalg.eigh(jnp.tensordot(leading_p, basis_pkk, 1))[1].T
+        value_k, vector_kk = jnp.linalg.eigh(jnp.tensordot(leading_p, basis_pkk, 1))
+        return vector_kk.T[jnp.argsort(-jnp.abs(value_k))]
 
 
 def _apply(residual_nk: jax.Array, matrix_kk: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcr_jax.identify.fixed_point import orthonormal
-from tcr_jax.identify.ica import _square_correlation, _stuck_pairs, _turn, fast_ica, find_start
+from tcr_jax.identify.ica import _square_correlation, _stuck_pairs, _turn, fast_ica
 
 N, K = 20_000, 6
 RNG = np.random.default_rng(0)
@@ -62,31 +62,23 @@ def test_a_component_is_turned_with_one_other_at_most() -> None:
     assert _stuck_pairs(correlation_kk).tolist() == [[1, 2]]
 
 
-def test_what_the_start_finds_is_true() -> None:
-    """At n = k^2 / 4 rounds find most components, each once, and every round says how many so far."""
-    k = 128
-    s_nk = jax.random.laplace(jax.random.key(0), (k * k // 4, k))
+def test_all_components_at_few_tokens() -> None:
+    """At n = k^2 / 6, where deflation has to find most of them, every component is found."""
+    k = 192
+    s_nk = jax.random.laplace(jax.random.key(0), (k * k // 6, k))
     lower_kk = jnp.linalg.cholesky(s_nk.T @ s_nk / len(s_nk))
-    white_nk = jax.scipy.linalg.solve_triangular(lower_kk, s_nk.T, lower=True).T
-    heard: list[str] = []
-    start_kk = find_start(white_nk, jax.random.key(1), heard.append)
-    assert int((jnp.abs(start_kk @ lower_kk).max(axis=0) > 0.9).sum()) > 0.75 * k
-    np.testing.assert_allclose(start_kk @ start_kk.T, np.eye(k), atol=1e-3)
-    counts = [int(line.split()[1]) for line in heard]
-    assert counts == sorted(counts) and counts[-1] > 0.75 * k
+    found = fast_ica(jax.scipy.linalg.solve_triangular(lower_kk, s_nk.T, lower=True).T, jax.random.key(1))
+    assert sorted(np.asarray(jnp.abs(found.rotation_kk @ lower_kk).argmax(axis=1)).tolist()) == list(range(k))
+    np.testing.assert_allclose(found.rotation_kk @ found.rotation_kk.T, np.eye(k), atol=1e-3)
 
 
-def test_nothing_is_in_sight_where_nothing_is_independent() -> None:
-    """A single component is itself; Gaussian residuals end the rounds at once and give some rotation."""
-    assert jnp.abs(find_start(jnp.ones((8, 1)), jax.random.key(0))).tolist() == [[1.0]]
-    heard: list[str] = []
-    start_kk = find_start(jax.random.normal(jax.random.key(0), (2000, 32)), jax.random.key(1), heard.append)
-    np.testing.assert_allclose(start_kk @ start_kk.T, np.eye(32), atol=1e-3)
-    assert len(heard) < 4
+def test_one_component() -> None:
+    """It is itself."""
+    assert jnp.abs(fast_ica(jnp.ones((8, 1)), jax.random.key(0)).rotation_kk).tolist() == [[1.0]]
 
 
 def test_the_search_is_observed() -> None:
-    """`observe` hears of the start."""
+    """`observe` hears of every tenth iteration."""
     heard: list[str] = []
-    fast_ica(jnp.float32(whitened("laplace")[1]), jax.random.key(0), observe=heard.append)
-    assert heard[0] == "start: 6 of 6 components in sight"
+    fast_ica(jax.random.normal(jax.random.key(0), (500, 4)), jax.random.key(0), iterations=30, observe=heard.append)
+    assert heard[0].startswith("iteration 10, ") and heard[0].endswith(" of 4 at rest")
