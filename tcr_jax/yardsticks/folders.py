@@ -1,0 +1,24 @@
+"""Documents by the folder that they came from: what a directory of texts says of their domain, or of their label."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def first_folders(documents: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """The number of the first folder in each document's name, and the names of the folders, sorted.
+
+    >>> number_n, names = first_folders(["mail/2.txt", "law/act/1.txt", "mail/9.txt"])
+    >>> number_n.tolist(), names
+    ([1, 0, 1], ['law', 'mail'])
+
+    Raises:
+      ValueError: a document's name has no folder.
+    """
+    bare = [name for name in documents if "/" not in name]
+    if bare:
+        raise ValueError(f"document {bare[0]!r} lies in no folder; extract a directory that has one a domain or label")
+    folders = [name.split("/")[0] for name in documents]
+    names = sorted(set(folders))
+    number = {name: index for index, name in enumerate(names)}
+    return np.array([number[folder] for folder in folders]), names
