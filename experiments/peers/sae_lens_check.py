@@ -20,7 +20,7 @@ from absl import flags
 
 from experiments import launch
 from tcr_jax.checkpoint import load_run
-from tcr_jax.config import PRESETS, Config
+from tcr_jax.config import PRESETS, Activation, Config
 from tcr_jax.files import write_text
 from tcr_jax.loop import train
 from tcr_jax.mesh import make_mesh
@@ -29,6 +29,7 @@ from tcr_jax.store import Batch, Store, ordered_batches
 from tcr_jax.yardsticks.dictionary import measure_dictionary
 
 PEER = {"sae_relu": "standard", "sae_topk": "topk", "sae_batchtopk": "batchtopk"}
+ACTIVATION: dict[str, Activation] = {"standard": "relu", "topk": "relu_topk", "batchtopk": "batch_topk"}
 PEER_RATE = {"rate": 3e-4, "warmup": 0.0, "decay": 0.0}  # sae-lens's defaults (SAETrainerConfig)
 PROGRAM = Path(__file__).with_name("sae_lens_train.py")
 
@@ -64,7 +65,7 @@ def as_dictionary(weights: dict[str, np.ndarray], architecture: str, topk: int, 
         mean_d=jnp.asarray(mean_d, jnp.float32),
         scale=jnp.asarray(scale, jnp.float32),
         threshold=jnp.asarray(weights["threshold"].max() if "threshold" in weights else 0.0, jnp.float32),
-        activation={"standard": "relu", "topk": "relu_topk", "batchtopk": "batch_topk"}[architecture],
+        activation=ACTIVATION[architecture],
         topk=topk,
     )
 
@@ -92,7 +93,7 @@ def main() -> None:
 
     for preset in _PRESETS.value:
         for seed in range(_SEEDS.value):
-            sizes = {"latents": _LATENTS.value, "topk": _TOPK.value, "steps": _STEPS.value, "seed": seed}
+            sizes: dict[str, Any] = {"latents": _LATENTS.value, "topk": _TOPK.value, "steps": _STEPS.value, "seed": seed}
             config = Config(**PRESETS[preset], **sizes, store=_STORE.value, checkpoint_every=_STEPS.value)
             workdir = out / f"{preset}-{seed}"
             train(config, workdir, make_mesh(config))
