@@ -93,7 +93,8 @@ def main() -> None:
 
     for preset in _PRESETS.value:
         for seed in range(_SEEDS.value):
-            sizes: dict[str, Any] = {"latents": _LATENTS.value, "topk": _TOPK.value, "steps": _STEPS.value, "seed": seed}
+            sizes: dict[str, Any] = {"latents": _LATENTS.value, "topk": _TOPK.value}
+            sizes |= {"steps": _STEPS.value, "seed": seed}
             config = Config(**PRESETS[preset], **sizes, store=_STORE.value, checkpoint_every=_STEPS.value)
             workdir = out / f"{preset}-{seed}"
             train(config, workdir, make_mesh(config))
