@@ -12,7 +12,7 @@ import pytest
 from experiments.isolated import Died, isolated
 from experiments.recovery_row import Stream, plain
 from tcr_jax.worlds import WorldConfig, make_world
-from tests.programs import environment, run
+from tests.programs import environment, run, start
 
 SMALL = ("--latents=4", "--parents=1", "--context=100", "--tokens=2000", "--heldout=500")
 
@@ -99,3 +99,12 @@ def test_a_process_that_dies_is_reported() -> None:
         isolated(int, "x")
     with pytest.raises(Died, match="ended without a result"):
         isolated(os._exit, 9)
+
+
+def test_a_process_ends_with_its_launcher() -> None:
+    """Killed, the launcher cannot stop it; what it prints to is closed all the same, though it had much left to do."""
+    long = "import time; print('at work', flush=True); time.sleep(600)"
+    program = start(dict(os.environ), "-c", f"from experiments.isolated import isolated; isolated(exec, {long!r})")
+    assert program.stdout is not None and program.stdout.readline() == "at work\n"
+    program.kill()
+    program.communicate(timeout=120)  # returns when nobody is left that could print
