@@ -44,8 +44,8 @@ def fit_process(
 
 def present_order(moments: CodeMoments) -> jax.Array:
     """`variance_order` of the concepts within a token."""
-    mean_k = moments.sum_lk[0] / moments.count
-    return variance_order(moments.cross_lkk[0] / moments.count - jnp.outer(mean_k, mean_k))
+    mean_k = moments.sum_lk[0] / moments.tokens
+    return variance_order(moments.cross_lkk[0] / moments.tokens - jnp.outer(mean_k, mean_k))
 
 
 def fit_moments(
@@ -72,7 +72,7 @@ def fit_moments(
         return _dense(moments, lags, ridge, rank_k)
     table_jhk = lag_table(moments)
     found = forward_selection(
-        table_jhk, moments.sum_lk / moments.count, rank_k, parents=parents, lags=lags, ridge=ridge
+        table_jhk, moments.sum_lk / moments.tokens, rank_k, parents=parents, lags=lags, ridge=ridge
     )
     source_kp = jnp.where(found.gain_kp > 0, found.source_kp, -1)
     return fit_support(moments, source_kp, lags=lags, ridge=ridge, table_jhk=table_jhk)
@@ -80,7 +80,7 @@ def fit_moments(
 
 def fit_support(
     moments: CodeMoments,
-    source_kp: Array,
+    source_kp: Array | np.ndarray,
     *,
     lags: int | None = None,
     ridge: float = 1e-3,
@@ -91,7 +91,7 @@ def fit_support(
     present_kp = jnp.asarray(source_kp) >= 0
     source_kp = jnp.where(present_kp, source_kp, 0)
     table_jhk = lag_table(moments) if table_jhk is None else table_jhk
-    mean_f = moments.sum_lk.reshape(-1) / moments.count
+    mean_f = moments.sum_lk.reshape(-1) / moments.tokens
     mean_kp, mean_k = mean_f[source_kp], mean_f[:k]
     lag_kp, concept_kp = jnp.divmod(source_kp, k)
     gram_kpp = support_gram(moments, table_jhk, source_kp) - mean_kp[:, :, None] * mean_kp[:, None, :]
@@ -123,8 +123,8 @@ def _dense(moments: CodeMoments, lags: int, ridge: float, rank_k: Array | None) 
     k, size = moments.latents, (lags + 1) * moments.latents
     order_k = np.arange(k) if rank_k is None else np.argsort(np.asarray(rank_k))
     index_f = np.concatenate([np.arange(k, size), order_k])
-    mean_f = np.asarray(moments.sum_lk, np.float64)[: lags + 1].reshape(-1) / moments.count
-    covariance_ff = gram(moments)[:size, :size][np.ix_(index_f, index_f)].astype(np.float64) / moments.count
+    mean_f = np.asarray(moments.sum_lk, np.float64)[: lags + 1].reshape(-1) / moments.tokens
+    covariance_ff = gram(moments)[:size, :size][np.ix_(index_f, index_f)].astype(np.float64) / moments.tokens
     covariance_ff -= np.outer(mean_f[index_f], mean_f[index_f])
     past = size - k
     variance_f = np.maximum(covariance_ff.diagonal(), 1e-12)

@@ -44,7 +44,7 @@ def lag_table(moments: CodeMoments) -> jax.Array:
     place of S_{a,b}. They differ by the ends of runs alone, which `support_gram` and `gram` add.
     """
     earlier = [cross_kk.T for cross_kk in moments.cross_lkk[:0:-1]]
-    return jnp.stack([*earlier, *moments.cross_lkk], axis=1) / moments.count
+    return jnp.stack([*earlier, *moments.cross_lkk], axis=1) / moments.tokens
 
 
 def support_gram(moments: CodeMoments, table_jhk: Array, source_kp: Array) -> jax.Array:
@@ -55,7 +55,7 @@ def support_gram(moments: CodeMoments, table_jhk: Array, source_kp: Array) -> ja
     size = max(CHUNK // max(lags * source_kp.size, 1), 1)
     for first in range(0, len(moments.ends.sign_n) if lags else 0, size):
         sign_n, window_nlk = _windows(moments.ends, slice(first, first + size), k)
-        gram_kpp += _change(sign_n, window_nlk, lag_kp, concept_kp) / moments.count
+        gram_kpp += _change(sign_n, window_nlk, lag_kp, concept_kp) / moments.tokens
     return gram_kpp
 
 

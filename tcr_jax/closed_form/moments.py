@@ -41,7 +41,7 @@ class Ends(NamedTuple):
 class CodeMoments(NamedTuple):
     """Sums over the scored tokens, those with `lags` earlier tokens in their own document."""
 
-    count: float
+    tokens: float
     sum_lk: jax.Array  # sum_t z_{t-h}; here index 0 of `l` is lag 0
     cross_lkk: tuple[jax.Array, ...]  # S_{0,h} = sum_t z_t z_{t-h}^T, h = 0 .. lags
     ends: Ends
@@ -64,8 +64,13 @@ def collect_moments(dictionary: Dictionary, batches: Iterable[Batch], lags: int)
       ValueError: no token has `lags` earlier tokens in its own document.
     """
     encoded = jax.jit(encode)
-    active = dictionary.topk if dictionary.activation in ("topk", "relu_topk") else dictionary.encoder_kd.shape[0]
-    return code_moments(((encoded(dictionary, batch.x_btd), batch.document_bt) for batch in batches), lags, active)
+    codes = ((encoded(dictionary, batch.x_btd), jnp.asarray(batch.document_bt)) for batch in batches)
+    return code_moments(codes, lags, active_latents(dictionary))
+
+
+def active_latents(dictionary: Dictionary) -> int:
+    """Latents of a token that can be other than zero, where the activation fixes their number; else all."""
+    return dictionary.topk if dictionary.activation in ("topk", "relu_topk") else dictionary.encoder_kd.shape[0]
 
 
 def code_moments(codes: Iterable[tuple[Array, Array]], lags: int, active: int) -> CodeMoments:
@@ -78,14 +83,15 @@ def code_moments(codes: Iterable[tuple[Array, Array]], lags: int, active: int) -
         ends.append(_ends(np.asarray(scored_bt), np.asarray(index_bta), np.asarray(value_bta), lags))
     if sums is None or not float(sums[0][0]):
         raise ValueError(f"lags={lags}: no token has so many earlier ones in its own document; lower lags")
-    count, sum_lk, *cross_lkk = sums[0]
-    return CodeMoments(float(count), sum_lk, tuple(cross_lkk), _joined(ends))
+    tokens, sum_lk, *cross_lkk = sums[0]
+    return CodeMoments(float(tokens), sum_lk, tuple(cross_lkk), _joined(ends))
 
 
 def merge(first: CodeMoments, second: CodeMoments) -> CodeMoments:
     """The moments of two texts together."""
-    sums = jax.tree.map(jnp.add, (first.sum_lk, first.cross_lkk), (second.sum_lk, second.cross_lkk))
-    return CodeMoments(first.count + second.count, *sums, _joined([first.ends, second.ends]))
+    cross_lkk = tuple(map(jnp.add, first.cross_lkk, second.cross_lkk))
+    ends = _joined([first.ends, second.ends])
+    return CodeMoments(first.tokens + second.tokens, first.sum_lk + second.sum_lk, cross_lkk, ends)
 
 
 Sums = tuple[jax.Array, ...]

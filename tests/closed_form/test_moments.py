@@ -44,7 +44,7 @@ def windows(lags: int = LAGS) -> np.ndarray:
 def test_gram_is_the_sum_over_windows(active: int) -> None:
     """Whole Gram matrix, means and count equal those of the windows found one by one, for products of both kinds."""
     moments, window_nf = moments_of(2, active), windows()
-    assert moments.count == len(window_nf)
+    assert moments.tokens == len(window_nf)
     np.testing.assert_allclose(moments.sum_lk.reshape(-1), window_nf.sum(axis=0), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(gram(moments), window_nf.T @ window_nf, rtol=1e-5, atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_support_gram_is_part_of_the_gram() -> None:
     """Between any sources of each target, at any lags, the same numbers as in the whole matrix."""
     moments = moments_of(4)
     source_kp = np.random.default_rng(1).integers(0, (LAGS + 1) * K, (K, 6))
-    found_kpp = support_gram(moments, lag_table(moments), source_kp) * moments.count
+    found_kpp = support_gram(moments, lag_table(moments), source_kp) * moments.tokens
     wanted_kpp = gram(moments)[source_kp[:, :, None], source_kp[:, None, :]]
     np.testing.assert_allclose(found_kpp, wanted_kpp, rtol=1e-4, atol=1e-4)
 
@@ -67,7 +67,7 @@ def test_support_gram_is_part_of_the_gram() -> None:
 def test_rows_of_the_table() -> None:
     """The slice of the table that `lag_table` names is a row of the Gram matrix, exactly for lag 0."""
     moments = moments_of(8)
-    row_f = lag_table(moments)[5, LAGS : 2 * LAGS + 1].reshape(-1) * moments.count
+    row_f = lag_table(moments)[5, LAGS : 2 * LAGS + 1].reshape(-1) * moments.tokens
     np.testing.assert_allclose(row_f, gram(moments)[5], rtol=1e-5, atol=1e-5)
 
 
@@ -77,7 +77,7 @@ def test_batches_and_merging_do_not_matter() -> None:
         code_moments([(Z_BTK[part], DOCUMENT_BT[part])], LAGS, ACTIVE) for part in (slice(3), slice(3, None))
     )
     for other in (moments_of(1), merge(first, second)):
-        assert other.count == moments_of(8).count
+        assert other.tokens == moments_of(8).tokens
         np.testing.assert_allclose(gram(other), gram(moments_of(8)), rtol=1e-5, atol=1e-5)
 
 
