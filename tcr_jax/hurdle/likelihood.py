@@ -1,6 +1,6 @@
 """What a code costs under a hurdle process, in nats for fitting and in bits for telling."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -54,7 +54,7 @@ def bits(
     batches: Iterable[Codes],
     *,
     lags: int | None = None,
-    domain_of: Mapping[int, str] | None = None,
+    domain_of: Sequence[str] | None = None,
 ) -> dict[str, Bits]:
     """Bits a token on held-out codes, over tokens that have `lags` earlier ones in their own document.
 
@@ -63,7 +63,7 @@ def bits(
       batches: codes of documents that it did not see.
       lags: history that a token must have to count; the process's lags by default. Give the longest of several
         processes to compare them on the same tokens.
-      domain_of: the domain of every document by its number, for figures of each.
+      domain_of: the domain of every document, by its number, for figures of each.
 
     Returns:
       `Bits` under "all" and under each domain's name.
@@ -74,16 +74,36 @@ def bits(
     lags = process.lags if lags is None else lags
     if lags < process.lags:
         raise ValueError(f"lags={lags} is less than the {process.lags} that the process looks back; raise it")
-    sums: dict[str, np.ndarray] = {}
+    pool = Pool(domain_of)
     for z_btk, document_bt in batches:
         parts_pn, scored_n = _token_nats(process, z_btk, document_bt, lags)
-        document_n = np.asarray(document_bt)[:, lags:].reshape(-1)[np.asarray(scored_n)]
-        rows_pn = np.concatenate([np.ones((1, len(document_n))), np.asarray(parts_pn)[:, np.asarray(scored_n)]])
-        for name, chosen_n in _domains(document_n, domain_of):
-            sums[name] = sums.get(name, 0) + rows_pn[:, chosen_n].sum(axis=1, dtype=np.float64)
-    if not sums:
-        raise ValueError(f"no token has {lags} kept tokens before it in its own document: give longer documents")
-    return {name: Bits(int(total), *(parts / total / np.log(2)).tolist()) for name, (total, *parts) in sums.items()}
+        document_n = np.asarray(document_bt)[:, lags:].reshape(-1)
+        pool.add(np.asarray(parts_pn)[:, np.asarray(scored_n)], document_n[np.asarray(scored_n)])
+    return pool.bits(f"no token has {lags} kept tokens before it in its own document: give longer documents")
+
+
+class Pool:
+    """Sums nats over all tokens and over each domain's."""
+
+    def __init__(self, domain_of: Sequence[str] | None) -> None:
+        self._domain_of = domain_of
+        self._sums: dict[str, np.ndarray] = {}
+
+    def add(self, parts_pn: np.ndarray, document_n: np.ndarray) -> None:
+        """[fires, sign, size] of tokens, and the document of each."""
+        rows_pn = np.concatenate([np.ones((1, len(document_n))), parts_pn])
+        names_n = np.array([] if self._domain_of is None else [self._domain_of[d] for d in document_n.tolist()], str)
+        for name in ("all", *np.unique(names_n).tolist()) if len(document_n) else ():
+            part_pn = rows_pn if name == "all" else rows_pn[:, names_n == name]
+            self._sums[name] = self._sums.get(name, 0) + part_pn.sum(axis=1, dtype=np.float64)
+
+    def bits(self, nothing: str) -> dict[str, Bits]:
+        """Means a token. Raises `ValueError` saying `nothing` where there was none."""
+        if not self._sums:
+            raise ValueError(nothing)
+        return {
+            n: Bits(int(tokens), *(parts / tokens / np.log(2)).tolist()) for n, (tokens, *parts) in self._sums.items()
+        }
 
 
 @partial(jax.jit, static_argnames="lags")
@@ -101,14 +121,3 @@ def targets_of(process: HurdleProcess, z_btk: Array, lags: int) -> jax.Array:
     """z_ni of the predicted concepts, at the tokens of `features`."""
     z_bti = jnp.asarray(z_btk, jnp.float32)[:, lags:, process.target_i]
     return z_bti.reshape(-1, z_bti.shape[-1])
-
-
-def _domains(document_n: np.ndarray, domain_of: Mapping[int, str] | None) -> Iterable[tuple[str, np.ndarray]]:
-    """The name of each part of the tokens, and its mask; all of them first."""
-    if not len(document_n):
-        return
-    yield "all", np.ones(len(document_n), bool)
-    if domain_of is not None:
-        names_n = np.array([domain_of[document] for document in document_n.tolist()])
-        for name in np.unique(names_n):
-            yield str(name), names_n == name

@@ -120,7 +120,7 @@ def test_targets_are_a_slice(base: HurdleProcess) -> None:
 
 def test_domains_add_up(fit: HurdleProcess) -> None:
     """The pooled figure is the mean of the domains', weighted by their tokens."""
-    domain_of = {document: "prose" if document % 3 else "code" for document in range(CONTEXTS)}
+    domain_of = ["prose" if document % 3 else "code" for document in range(CONTEXTS)]
     figures = bits(fit, HELDOUT.batches(32), domain_of=domain_of)
     whole = figures.pop("all")
     assert set(figures) == {"prose", "code"}

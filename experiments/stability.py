@@ -1,0 +1,126 @@
+"""What comes back when concepts and edges are learned again, from another seed or from other documents.
+
+    python -m experiments.stability --runs=DIR,DIR                        two trained runs: concepts and edges
+    python -m experiments.stability --store=DIR --latents=64              certification across halves of the documents
+
+The second finds concepts by ICA on each half apart, keeps those that come back when the half's documents are resampled,
+fits delayed edges on each half, and looks on each half for the edges that the other chose.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import launch
+from tcr_jax.checkpoint import load_run
+from tcr_jax.config import ConfigError
+from tcr_jax.files import write_text
+from tcr_jax.identify import NotIdentifiable
+from tcr_jax.params import Dictionary
+from tcr_jax.store import Store
+from tcr_jax.yardsticks.certification import Certificate, EdgeFit, certify, edge_fit
+from tcr_jax.yardsticks.codes import CodeTable, code_table
+from tcr_jax.yardsticks.concepts import ica_concepts, match_by_code, recurrence, resampled, sample_tokens
+from tcr_jax.yardsticks.lexical import bigram
+from tcr_jax.yardsticks.stability import stability
+
+_RUNS = flags.DEFINE_list("runs", None, "directories of two runs to compare")
+_STORE = flags.DEFINE_string("store", None, "activation store whose documents are halved")
+_LATENTS = flags.DEFINE_integer("latents", 64, "concepts found on each half", 2)
+_LAGS = flags.DEFINE_integer("lags", 3, "tokens back that edges reach", 1)
+_TOKENS = flags.DEFINE_integer("concept_tokens", 100_000, "tokens of a half that its concepts are learned from", 1)
+_BOOTSTRAPS = flags.DEFINE_integer(
+    "bootstraps", 4, "times that a half's concepts are learned from resampled documents", 1
+)
+_STABLE = flags.DEFINE_float("stable", 0.9, "mean |correlation| over bootstraps from which a concept is kept")
+_CHOOSE = flags.DEFINE_multi_float("choose", [5.0], "|t| over which an edge is chosen")
+_EFFECT = flags.DEFINE_multi_float("effect", [0.02, 0.05, 0.1], "standardised effect over which an edge is chosen")
+_SEED = flags.DEFINE_integer("seed", 0, "of ICA's starts and of the bootstraps", 0)
+_OUT = flags.DEFINE_string("out", None, "JSON file of the figures")
+
+HALVES = ("train", "heldout")
+"""The two halves are the two splits of a store of which half the documents are held out."""
+
+SPLIT = 0.5
+
+
+def say(name: str, **values: Any) -> None:
+    print(f"{name:<28} " + "  ".join(f"{k} {v:.4g}" for k, v in values.items()), flush=True)
+
+
+def concepts(x_nd: np.ndarray, document_n: np.ndarray, seed: int) -> tuple[Dictionary, np.ndarray]:
+    """Those of one half, and how well each comes back over bootstraps of its documents."""
+    rng, keys = np.random.default_rng(seed), jax.random.split(jax.random.key(seed), _BOOTSTRAPS.value + 1)
+    reference = ica_concepts(x_nd, _LATENTS.value, keys[0])
+    again = [ica_concepts(x_nd[resampled(document_n, rng)], _LATENTS.value, key) for key in keys[1:]]
+    return reference, recurrence(reference, again, x_nd)
+
+
+def certificates(first: EdgeFit, second: EdgeFit, matchings: Any, scores: Any, fit: str) -> list[dict[str, Any]]:
+    """Each half's edges looked for in the other, at every threshold; sums over the two directions."""
+    rows = []
+    for choose in _CHOOSE.value:
+        for effect in _EFFECT.value:
+            both = [
+                certify(a, b, matching, stable_k=score_k > _STABLE.value, choose=choose, effect=effect)
+                for a, b, matching, score_k in zip((first, second), (second, first), matchings, scores, strict=True)
+            ]
+            mean = Certificate(*np.mean(both, axis=0))
+            shares = {
+                "replicated": mean.certified / max(mean.comparable, 1),
+                "of_all_chosen": mean.certified / max(mean.chosen, 1),
+            }
+            row = {"fit": fit, "choose": choose, "effect": effect, **mean._asdict(), **shares}
+            say(f"{fit}, |t|>{choose:g}, >{effect:g}", **{k: v for k, v in row.items() if isinstance(v, float)})
+            rows.append(row)
+    return rows
+
+
+def halves(store: Store) -> dict[str, Any]:
+    """Concepts and edges of both halves, and what each certifies of the other."""
+    started = time.monotonic()
+    samples = [sample_tokens(store, half, SPLIT, _TOKENS.value) for half in HALVES]
+    found = [concepts(*sample, seed=2 * _SEED.value + index) for index, sample in enumerate(samples)]
+    shared_nd = np.concatenate([x_nd[:: max(1, 2 * len(x_nd) // 20_000)] for x_nd, _ in samples])
+    dictionaries, scores = zip(*found, strict=True)
+    matchings = [match_by_code(*pair, shared_nd) for pair in (dictionaries, dictionaries[::-1])]
+    similarity_k, stable_k = np.abs(matchings[0].similarity_k), scores[0] > _STABLE.value
+    figures: dict[str, Any] = {
+        "mean_correlation": float(similarity_k.mean()),
+        "over_7": float((similarity_k > 0.7).mean()),
+        "over_9": float((similarity_k > 0.9).mean()),
+        "stable": float(stable_k.mean()),
+        "stable_over_7": float((similarity_k[stable_k] > 0.7).mean()) if stable_k.any() else float("nan"),
+    }
+    say("concepts across halves", **figures, seconds=time.monotonic() - started)
+    tables: list[CodeTable] = [
+        code_table(dictionary, store, half, SPLIT) for dictionary, half in zip(dictionaries, HALVES, strict=True)
+    ]
+    rows = []
+    for name, within in (("plain", None), ("within bigrams", bigram)):
+        fits = [edge_fit(table, _LAGS.value, within=within) for table in tables]
+        rows += certificates(*fits, matchings, scores, name)
+    return {**figures, "certificates": rows}
+
+
+def main() -> None:
+    if (_RUNS.value is None) == (_STORE.value is None):
+        raise ConfigError("give either --runs=DIR,DIR or --store=DIR")
+    if _RUNS.value is not None:
+        if len(_RUNS.value) != 2:
+            raise ConfigError(f"--runs={','.join(_RUNS.value)}: give two directories")
+        figures: dict[str, Any] = stability(*(load_run(workdir).params for workdir in _RUNS.value))
+        say("second run against first", **figures)
+    else:
+        figures = halves(Store.open(_STORE.value))
+    if _OUT.value:
+        write_text(Path(_OUT.value), json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    launch.run(main, NotIdentifiable)
