@@ -12,6 +12,9 @@ from tcr_jax.store import Store, ordered_batches
 from tcr_jax.store.split import Split
 from tcr_jax.typing import DROPPED
 
+CONTEXTS = 32
+"""Contexts encoded at a time."""
+
 
 class CodeTable(NamedTuple):
     """Concepts of every position, by context: k values of 2 bytes a token."""
@@ -49,16 +52,20 @@ def code_table(
       dictionary: of the store's model and layer.
       split: `train`, `heldout` or `all`.
       heldout: share of the documents held out, as in training.
-      on_batch: called after each batch of 32 contexts.
+      on_batch: called after each batch.
     """
-    contexts = len(store.contexts(split, heldout))
-    parts = []
-    for batch in ordered_batches(store, split=split, heldout=heldout, batch=32):
-        z_btk = np.asarray(_encode(dictionary, batch.x_btd)).astype(np.float16)
-        parts.append((z_btk, batch.token_bt, batch.document_bt))
+    shape = (len(store.contexts(split, heldout)), store.description.source.context)
+    table = CodeTable(  # filled in place: joined afterwards, the codes would be there twice
+        np.empty((*shape, len(dictionary.encoder_kd)), np.float16), np.empty(shape, np.int32), np.empty(shape, np.int32)
+    )
+    for number, batch in enumerate(ordered_batches(store, split=split, heldout=heldout, batch=CONTEXTS)):
+        rows = slice(number * CONTEXTS, (number + 1) * CONTEXTS)
+        columns = (_encode(dictionary, batch.x_btd), batch.token_bt, batch.document_bt)
+        for column, values in zip(table, columns, strict=True):
+            column[rows] = np.asarray(values)[: len(column[rows])]
         if on_batch is not None:
             on_batch()
-    return CodeTable(*(np.concatenate(column)[:contexts] for column in zip(*parts, strict=True)))
+    return table
 
 
 _encode = jax.jit(encode)
