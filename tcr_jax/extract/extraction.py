@@ -73,7 +73,7 @@ def extract(
     _check_fit(config, plan, tokenizer, model)
     source = _source(config, model, plan, keep, prefix)
     shards = split_evenly(plan, max(1, int(config.shard_megabytes * 1e6) // record_size(source)))
-    begin(directory, source, printable_pieces(tokenizer), shards=len(shards))
+    begin(directory, source, printable_pieces(tokenizer), len(shards), plan.names)
 
     todo = sorted(set(range(process_index, len(shards), process_count)) - finished_shards(directory))
     total = sum(len(chunk.token_t) for index in todo for context in shards[index] for chunk in context)

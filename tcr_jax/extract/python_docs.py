@@ -20,16 +20,16 @@ def python_docs() -> Iterator[tuple[str, str]]:
     The order is that of a hash of the text: fixed, and mixed, so that any first part is a fair sample. The documents
     are those of the running Python: another version gives others.
     """
-    found = {f"topic {name}": _beginning(text) for name, text in topics.items()}
+    found = {f"topic {name}": beginning(text, CHARACTERS) for name, text in topics.items()}
     library = Path(sysconfig.get_path("stdlib"))
     for path in library.rglob("*.py"):
         name = path.relative_to(library)
         if not SKIPPED.intersection(name.parts) and not name.parts[0].startswith("config-"):
             with tokenize.open(path) as file:  # honours the encoding that a source declares
-                found[f"library {name.as_posix()}"] = _beginning(file.read())
+                found[f"library {name.as_posix()}"] = beginning(file.read(), CHARACTERS)
     yield from sorted(found.items(), key=lambda item: hashlib.sha256(item[1].encode()).digest())
 
 
-def _beginning(text: str) -> str:
-    """Whole lines of at most CHARACTERS."""
-    return text if len(text) <= CHARACTERS else text[:CHARACTERS].rpartition("\n")[0]
+def beginning(text: str, characters: int) -> str:
+    """Whole lines of at most so many characters, or the beginning of the first line where it is longer."""
+    return text if len(text) <= characters else text[:characters].rpartition("\n")[0] or text[:characters]

@@ -16,7 +16,7 @@ DATASETS = "datasets:"
 class Document(NamedTuple):
     """One text. Nothing that a model reads or learns crosses from one to the next."""
 
-    name: str  # what messages call it: a path, a line of a file, a topic
+    name: str  # what messages call it: a path (within its directory), a line of a file, a topic
     text: str
 
 
@@ -27,8 +27,8 @@ def read_documents(sources: Iterable[str], text_field: str = "text") -> Iterator
       sources: each one of
         a file               one document, UTF-8
         a .jsonl file        a document a line, the string in `text_field`
-        a directory          its files, hidden ones and those that are not text left out, ordered by a hash of
-                             their path so that a first part is a fair sample
+        a directory          its files, hidden ones and those that are not text left out, named by their path within
+                             it and ordered by a hash of that, so that a first part is a fair sample
         datasets:NAME        a Hugging Face dataset, streamed, the string in `text_field` of every row; also
                              datasets:NAME:CONFIG and datasets:NAME:CONFIG:SPLIT (train, if not said)
         python-docs          the reference topics and standard library of the running Python
@@ -60,21 +60,21 @@ def _read(source: str, text_field: str) -> Iterator[Document]:
     if Path(source).is_dir():
         return _read_directory(Path(source), text_field)
     if Path(source).is_file():
-        return _read_file(Path(source), text_field)
+        return _read_file(Path(source), source, text_field)
     raise ExtractError(
         f"{source}: no such file or directory; give a file, a directory, {PYTHON_DOCS} or {DATASETS}NAME"
     )
 
 
-def _read_file(path: Path, text_field: str) -> Iterator[Document]:
+def _read_file(path: Path, name: str, text_field: str) -> Iterator[Document]:
     if path.suffix == ".jsonl":
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _json_document(f"{path}:{number}", line, text_field)
+                    yield _json_document(f"{name}:{number}", line, text_field)
         return
     try:
-        yield Document(str(path), path.read_text(encoding="utf-8"))
+        yield Document(name, path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ExtractError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from error
 
@@ -84,7 +84,7 @@ def _read_directory(directory: Path, text_field: str) -> Iterator[Document]:
     visible = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     for name in sorted(visible, key=lambda name: hashlib.sha256(name.as_posix().encode()).digest()):
         if _is_text(directory / name):
-            yield from _read_file(directory / name, text_field)
+            yield from _read_file(directory / name, name.as_posix(), text_field)
 
 
 def _is_text(path: Path) -> bool:

@@ -10,10 +10,10 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from tcr_jax.store.description import DESCRIPTION, Description, Shard, Source
 from tcr_jax.store.files import StoreError, read_json, sha256
-from tcr_jax.store.pieces import read_pieces
 from tcr_jax.store.records import Context, decode
 from tcr_jax.store.shards import finished_shards, shard_path
 from tcr_jax.store.split import Split, in_split
+from tcr_jax.store.texts import read_document_names, read_texts
 
 
 class Store:
@@ -22,11 +22,20 @@ class Store:
     Attributes:
       description: what the store says about itself.
       pieces: printable text of every token id.
+      documents: name of every document, by its number; None where the store was written without names.
     """
 
-    def __init__(self, description: Description, pieces: list[str], rows: dict[str, np.ndarray], records: Any):
+    def __init__(
+        self,
+        description: Description,
+        pieces: list[str],
+        documents: list[str] | None,
+        rows: dict[str, np.ndarray],
+        records: Any,
+    ):
         self.description = description
         self.pieces = pieces
+        self.documents = documents
         self._rows = rows
         self._records = records
 
@@ -44,13 +53,13 @@ class Store:
         """
         directory = Path(directory)
         description = _read_description(directory)
-        pieces = read_pieces(directory)
+        pieces, documents = read_texts(directory, "pieces"), read_document_names(directory)
         sidecars = [_read_sidecar(directory, description, index) for index in range(len(description.shards))]
         index, count = verify if isinstance(verify, tuple) else (0, 1)
         for number, shard in enumerate(description.shards):
             _check_shard(directory / shard.file, shard, description.source, bool(verify) and number % count == index)
         files = [f"{directory.absolute() / shard.file}[0:{shard.records}]" for shard in description.shards]
-        return cls(description, pieces, _join_rows(sidecars), grain.sources.ArrayRecordDataSource(files))
+        return cls(description, pieces, documents, _join_rows(sidecars), grain.sources.ArrayRecordDataSource(files))
 
     def __len__(self) -> int:
         """Contexts in the store."""

@@ -15,11 +15,17 @@ import numpy as np
 
 from tcr_jax.store.description import DESCRIPTION, Description, Shard, Source
 from tcr_jax.store.files import FORMAT, StoreError, read_json, write_json
-from tcr_jax.store.pieces import PIECES, read_pieces, write_pieces
 from tcr_jax.store.shards import finished_shards, shard_path
+from tcr_jax.store.texts import read_document_names, read_texts, texts_path, write_texts
 
 
-def begin(directory: Path | str, source: Source, pieces: Sequence[str], shards: int | None = None) -> None:
+def begin(
+    directory: Path | str,
+    source: Source,
+    pieces: Sequence[str],
+    shards: int | None = None,
+    documents: Sequence[str] | None = None,
+) -> None:
     """Creates a store that says it is incomplete, or opens one again to continue it.
 
     Args:
@@ -27,22 +33,28 @@ def begin(directory: Path | str, source: Source, pieces: Sequence[str], shards: 
       source: what the activations are.
       pieces: printable text of every token id.
       shards: how many there will be, where known: lets an incomplete store name those it lacks.
+      documents: name of every document, by its number, where known.
 
     Raises:
-      StoreError: the store that is there was begun with another source, pieces or number of shards.
+      StoreError: the store that is there was begun with another source, pieces, documents or number of shards.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / DESCRIPTION
     if not path.exists():
-        write_pieces(directory, pieces)
+        write_texts(directory, "pieces", pieces)
+        if documents is not None:
+            write_texts(directory, "documents", documents)
         stub = {"complete": False, "source": dataclasses.asdict(source), "planned_shards": shards}
         write_json(path, {"format": FORMAT, **stub})
         return
     begun = read_json(path)
     differences = Source.from_json(begun, path).differences(source)
-    if read_pieces(directory) != list(pieces):
+    if read_texts(directory, "pieces") != list(pieces):
         differences.append("pieces: other texts for the token ids")
+    named = read_document_names(directory)
+    if documents is not None and named is not None and named != list(documents):
+        differences.append("documents: other names")
     planned = len(begun["shards"]) if begun["complete"] else begun["planned_shards"]
     if planned is not None and shards is not None and planned != shards:
         differences.append(f"shards: {planned} -> {shards}")
@@ -67,10 +79,11 @@ def finish(directory: Path | str, source: Source, shards: int) -> Description:
     if surplus := sorted(finished - planned):
         raise StoreError(f"{directory}: shards {surplus} are beyond the {shards} planned; remove them, then finish")
     sidecars = [_sidecar(directory, source, index) for index in range(shards)]
-    pieces = read_pieces(directory)
+    pieces = read_texts(directory, "pieces")
     largest = max((sidecar["largest_token"] for sidecar in sidecars), default=0)
     if largest >= len(pieces):
-        raise StoreError(f"{directory / PIECES}: {len(pieces)} pieces, none for token id {largest}; give one an id")
+        path = texts_path(directory, "pieces")
+        raise StoreError(f"{path}: {len(pieces)} pieces, none for token id {largest}; give one an id")
     description = _describe(source, sidecars)
     if not description.scale > 0:
         raise StoreError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tcr_jax.extract.errors import ExtractError
-from tcr_jax.extract.python_docs import CHARACTERS, python_docs
+from tcr_jax.extract.python_docs import CHARACTERS, beginning, python_docs
 from tcr_jax.extract.text import read_documents
 
 
@@ -132,3 +132,19 @@ def load_dataset(name, config, split, streaming):
     with pytest.raises(ExtractError, match="datasets:name, row 0: no text in field 'text'"):
         texts("datasets:name")
     monkeypatch.delitem(sys.modules, "datasets")
+
+
+def test_directory_files_are_named_by_their_path_within_it(tmp_path: Path) -> None:
+    """The name does not tell where the directory lies, and its first part is the subdirectory."""
+    (tmp_path / "legal").mkdir()
+    (tmp_path / "legal" / "mit.txt").write_text("as is")
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
+    assert {document.name for document in read_documents([str(tmp_path)])} == {"legal/mit.txt", "rows.jsonl:1"}
+
+
+def test_beginnings_are_whole_lines() -> None:
+    """A text is cut after its last whole line that fits, or inside its first line where none does."""
+    assert beginning("one\ntwo\n", 8) == "one\ntwo\n"
+    assert beginning("one\ntwo\nx", 8) == "one\ntwo"
+    assert beginning("one\ntwo\n", 7) == "one"
+    assert beginning("one two", 5) == "one t"

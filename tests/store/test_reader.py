@@ -48,6 +48,7 @@ DAMAGES = {
     "source damaged": (edit("store.json", lambda v: v["source"].pop("width")), "store.json: `source`.*'width'"),
     "pieces missing": (lambda d: (d / "pieces.json").unlink(), "pieces.json: no such file"),
     "pieces damaged": (lambda d: (d / "pieces.json").write_text('{"format": 1}'), "pieces.json: holds no list"),
+    "names damaged": (lambda d: (d / "documents.json").write_text('{"format": 1}'), "documents.json: holds no list"),
     "shard missing": (lambda d: (d / SHARD).unlink(), f"{SHARD}: missing; restore it"),
     "shard cut short": (lambda d: cut_short(d / SHARD), f"{SHARD}: .* bytes, expected .*cut short"),
     "flipped byte": (lambda d: flip_byte(d / SHARD, store.Store.open(d)[7]), f"{SHARD}: sha256 .+, expected .+"),

@@ -1,6 +1,7 @@
 """What was written is what is read; what cannot be whole is refused; what was killed can be continued."""
 
 import dataclasses
+import pickle
 import resource
 import signal
 import subprocess
@@ -204,12 +205,13 @@ def test_many_may_begin_at_once(tmp_path, source):
         ({"layer": 4, "model": "other"}, "model: 'tiny' -> 'other'; layer: 3 -> 4"),
         ({"text": "other text"}, "text: '' -> 'other text'"),
         ({"pieces": ["a"]}, "pieces: other texts"),
+        ({"documents": ["b"]}, "documents: other names"),
         ({"shards": 3}, "shards: 2 -> 3"),
     ],
 )
 def test_a_store_is_continued_only_as_it_was_begun(tmp_path, source, change, message):
     """begin() with another source, other pieces or another plan names each field; with the same it changes nothing."""
-    plan = {"pieces": PIECES, "shards": 2}
+    plan = {"pieces": PIECES, "documents": ["a"], "shards": 2}
     store.begin(tmp_path, source, **plan)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     store.begin(tmp_path, source, **plan)
@@ -217,6 +219,16 @@ def test_a_store_is_continued_only_as_it_was_begun(tmp_path, source, change, mes
     with pytest.raises(store.StoreError, match=message):
         store.begin(tmp_path, other, **{name: change.get(name, value) for name, value in plan.items()})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_names_of_documents_are_kept_where_they_are_given(tmp_path, source, make_context):
+    """Store.documents is what begin was given, survives pickling, and is None in stores without names."""
+    for directory, names in ((tmp_path / "named", ["legal/a", "xml/b"]), (tmp_path / "nameless", None)):
+        store.begin(directory, source, PIECES, 1, names)
+        store.write_shard(directory, source, 0, [make_context(0)])
+        store.finish(directory, source, 1)
+        store.begin(directory, source, PIECES, 1)  # one who does not know them may continue
+        assert pickle.loads(pickle.dumps(store.Store.open(directory))).documents == names
 
 
 def test_begin_leaves_a_complete_store_as_it_is(write_store, source):
