@@ -1,0 +1,147 @@
+"""Acts on the concepts of a trained model inside its language model, and compares with what its edges predict.
+
+    python -m experiments.intervene --workdir=RUN [--edges=FILE.csv] [--edited_layer=12] [--carry=gradient]
+
+Writes interventions.csv, interventions.json and interventions.png. Every figure is of held-out documents: concepts are
+removed where they fire and added where they do not, at one token and an earlier block, and the change of each target is
+read at the dictionary's block some tokens later. See tcr_jax/intervene/study.py.
+"""
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import cast, get_args
+
+from absl import flags
+
+from experiments import launch
+from tcr_jax.checkpoint import Run, load_run
+from tcr_jax.files import write_bytes, write_text
+from tcr_jax.relations.edges import rank
+from tcr_jax.relations.evidence import gather
+from tcr_jax.relations.tables import to_json
+from tcr_jax.store import Store, ordered_batches
+
+for _name, _value in {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
+    os.environ.setdefault(_name, _value)  # read on import: what they print would be in the way of ours
+with launch.extra("report"):
+    from matplotlib.figure import Figure
+with launch.extra("extract"):
+    import torch
+
+    from tcr_jax.extract.errors import ExtractError
+    from tcr_jax.extract.language_model import load_model
+    from tcr_jax.intervene.edges import Edge, Intervention
+    from tcr_jax.intervene.passages import read_passages
+    from tcr_jax.intervene.study import Carry, Study, study
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given to experiments.train", required=True)
+_STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
+_OUT = flags.DEFINE_string("out", None, "directory of the results (default: WORKDIR/interventions)")
+_EDGES = flags.DEFINE_string(
+    "edges", None, "CSV with columns source, target, lag, weight (default: the strongest on training documents)"
+)
+_COUNT = flags.DEFINE_integer("count", 100, "edges tested at most", 1)
+_EDITED_LAYER = flags.DEFINE_integer("edited_layer", 12, "block after which concepts are edited", 1)
+_CARRY = flags.DEFINE_enum("carry", "gradient", get_args(Carry), "how directions are carried to that block")
+_OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which each source is edited, of each kind", 2)
+_TRAINING = flags.DEFINE_integer("training", 100, "training contexts that directions are carried with", 1)
+_HELDOUT = flags.DEFINE_integer("heldout_contexts", 400, "held-out contexts read at most", 1)
+_DEVICE = flags.DEFINE_string("device", "cpu", "where the language model runs, as torch names it")
+_SEED = flags.DEFINE_integer("seed", 0, "of the tokens and of the random controls")
+
+
+def main() -> None:
+    workdir = Path(_WORKDIR.value)
+    out = Path(_OUT.value) if _OUT.value else workdir / "interventions"
+    out.mkdir(parents=True, exist_ok=True)
+    run = load_run(workdir)
+    store = Store.open(_STORE.value or run.config.store)
+    run.check_source(store.description.source)
+    edges = _read_edges(Path(_EDGES.value)) if _EDGES.value else _strongest(run, store)
+    heldout = run.config.heldout
+    result = study(
+        load_model(run.source.model, torch.float32, device=_DEVICE.value),
+        run.params,
+        run.source.layer,
+        list(read_passages(store, "train", heldout, _TRAINING.value)),
+        list(read_passages(store, "heldout", heldout, _HELDOUT.value)),
+        edges[: _COUNT.value],
+        edited_layer=_EDITED_LAYER.value,
+        method=cast(Carry, _CARRY.value),
+        occurrences=_OCCURRENCES.value,
+        seed=_SEED.value,
+        on_step=_progress,
+    )
+    _write(result, out)
+    for name, value in result.summary.items():
+        print(f"{name:32} {value:8.3f}")
+    print(f"\n{out / 'interventions.csv'}")
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    """Prints ten lines a step at most."""
+    if done in (0, total) or done * 10 // total > (done - 1) * 10 // total:
+        print(f"{what}: {done} of {total}", flush=True)
+
+
+def _strongest(run: Run, store: Store) -> list[Edge]:
+    """The delayed edges that explain most on training documents: held-out ones are kept for the measurement."""
+    batches = ordered_batches(store, split="train", heldout=run.config.heldout, batch=16, limit=100)
+    evidence = gather(run.params, batches)
+    if evidence is None:
+        raise ExtractError("no training token has its whole history in its context; train with fewer lags")
+    ranking = rank(run.params.process, evidence, _COUNT.value)
+    return [Edge(edge.source, edge.target, edge.lag, edge.weight) for edge in ranking.delayed]
+
+
+def _read_edges(path: Path) -> list[Edge]:
+    """Delayed edges between two concepts, in the order of the file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        missing = {"source", "target", "lag", "weight"} - set(table.fieldnames or ())
+        if missing:
+            raise ExtractError(
+                f"{path}: no column {', '.join(sorted(missing))}; give a table as experiments.relations writes"
+            )
+        edges = [Edge(int(r["source"]), int(r["target"]), int(r["lag"]), float(r["weight"])) for r in table]
+    return [edge for edge in edges if edge.lag > 0 and edge.source != edge.target]
+
+
+def _write(result: Study, out: Path) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("edit", "set", *Intervention._fields))
+    for (edit, name), found in result.found.items():
+        writer.writerows((edit, name, *edge) for edge in found)
+    write_text(out / "interventions.csv", table.getvalue())
+    write_text(out / "interventions.json", to_json(result.summary))
+    write_bytes(out / "interventions.png", _picture(result))
+
+
+def _picture(result: Study) -> bytes:
+    """Predicted against measured change, a panel for each edit and set."""
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    panels = figure.subplots(2, 3, squeeze=False)
+    for axes, ((edit, name), found) in zip(panels.flat, result.found.items(), strict=True):
+        axes.errorbar(
+            [edge.direct for edge in found],
+            [edge.measured for edge in found],
+            [edge.error for edge in found],
+            fmt="o",
+            markersize=3,
+            linewidth=0.7,
+        )
+        axes.axhline(0, color="grey", linewidth=0.5)
+        axes.axvline(0, color="grey", linewidth=0.5)
+        axes.set_title(f"{edit}, {name}")
+    figure.supxlabel("predicted change of the target (effect x dose)")
+    figure.supylabel("measured change, with its standard error")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=120)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    launch.run(main, ExtractError, ValueError)

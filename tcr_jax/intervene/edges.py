@@ -1,0 +1,175 @@
+"""Effects that a process predicts, beside those that interventions in the language model measured."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from tcr_jax.params import Process
+
+if TYPE_CHECKING:  # the measurements need torch, reading them does not
+    from tcr_jax.intervene.response import Effect, Response
+
+CLEAR = 3.0
+"""|effect| over its standard error from which an effect counts as measured."""
+
+
+class Edge(NamedTuple):
+    """A delayed edge: one unit of `source` changes `target` by `effect`, `lag` tokens later."""
+
+    source: int
+    target: int
+    lag: int
+    effect: float  # B_l[target, source]
+
+
+class Intervention(NamedTuple):
+    """What was predicted of one edge and what the language model did; all changes are means over occurrences."""
+
+    source: int
+    target: int
+    lag: int
+    effect: float  # the edge's
+    dose: float  # change of the source at the edited token
+    direct: float  # effect * dose: what the edge alone predicts
+    process: float  # what the whole process predicts from the changes of all concepts at the edited token
+    measured: float  # change of the target, `lag` tokens later
+    error: float  # its standard error
+    occurrences: int
+
+
+def interventions(
+    edges: Sequence[Edge], response: "Response", process: Process, effect: "Effect"
+) -> list[Intervention]:
+    """Looks the edges up in a measured response.
+
+    Args:
+      edges: lags up to the response's horizon.
+      response: says whose response it is, and the doses.
+      process: of the same concepts.
+      effect: the response's `code` or `preactivation`, of which the targets' changes are taken.
+
+    Raises:
+      ValueError: a source was never edited, or a lag was not measured.
+    """
+    row = {int(source): n for n, source in enumerate(response.source_n)}
+    horizon = effect.mean_nhk.shape[1] - 1
+    for edge in edges:
+        if edge.source not in row:
+            raise ValueError(f"source={edge.source} was never edited; give sites for it, or leave out its edges")
+        if not 1 <= edge.lag <= horizon:
+            raise ValueError(f"lag={edge.lag} was not measured; edit with a horizon of that length, not {horizon}")
+    dose_n = response.dose_n
+    predicted_nhk = follow(process, response.code.mean_nhk[:, 0], horizon)
+    return [
+        Intervention(
+            *edge,
+            dose=float(dose_n[n]),
+            direct=float(edge.effect * dose_n[n]),
+            process=float(predicted_nhk[n, edge.lag, edge.target]),
+            measured=float(effect.mean_nhk[n, edge.lag, edge.target]),
+            error=float(effect.error_nhk[n, edge.lag, edge.target]),
+            occurrences=int(response.count_n[n]),
+        )
+        for edge in edges
+        for n in [row[edge.source]]
+    ]
+
+
+def follow(process: Process, change_nk: np.ndarray, horizon: int) -> np.ndarray:
+    """What changes at one token become: D_0 = change, D_h = (I - M)^{-1} sum_l B_l D_{h-l}, [n, horizon + 1, k]."""
+    n, k = change_nk.shape
+    b_lkk = np.zeros((0, k, k)) if process.b_lkk is None else np.asarray(process.b_lkk, np.float64)
+    reduced_kk = np.eye(k) if process.m_kk is None else np.eye(k) - np.asarray(process.m_kk, np.float64)
+    later_hnk: list[np.ndarray] = [np.asarray(change_nk, np.float64)]
+    for h in range(1, horizon + 1):
+        past_kn = np.zeros((k, n))
+        for lag in range(1, min(h, len(b_lkk)) + 1):
+            past_kn += b_lkk[lag - 1] @ later_hnk[h - lag].T
+        later_hnk.append(np.linalg.solve(reduced_kk, past_kn).T)
+    return np.stack(later_hnk, axis=1)
+
+
+def agreement(found: Sequence[Intervention]) -> dict[str, float]:
+    """How well predictions agree with measurements.
+
+      signs         share of edges whose measured change has the sign of the edge's own prediction
+      precision     the sign is right and the change over `CLEAR` standard errors
+      clear         the change is over them, with either sign
+      signs_clear   `signs` among those
+      rank          Spearman's correlation of predicted and measured changes; `rank_size`: of their absolute values
+      ..._process   the same for the whole process's prediction
+
+    Raises:
+      ValueError: there are no edges.
+    """
+    if not found:
+        raise ValueError("no edges were measured; give at least one whose source fires in the held-out text")
+    measured, error = (np.array([getattr(edge, name) for edge in found]) for name in ("measured", "error"))
+    direct, process = (np.array([getattr(edge, name) for edge in found]) for name in ("direct", "process"))
+    clear = np.abs(measured) > CLEAR * error
+    right = np.sign(direct) == np.sign(measured)
+    return {
+        "edges": float(len(found)),
+        "signs": float(right.mean()),
+        "precision": float((right & clear).mean()),
+        "clear": float(clear.mean()),
+        "signs_clear": float(right[clear].mean()) if clear.any() else float("nan"),
+        "rank": _spearman(direct, measured),
+        "rank_size": _spearman(np.abs(direct), np.abs(measured)),
+        "signs_process": float((np.sign(process) == np.sign(measured)).mean()),
+        "rank_process": _spearman(process, measured),
+    }
+
+
+def fidelity(
+    response: "Response",
+    process: Process,
+    effect: "Effect",
+    activity_k: np.ndarray,
+    *,
+    children: int = 10,
+    draws: int = 20,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Causal Fidelity Score: mean |change| of the concepts that a ranking names, over that of as many random ones.
+
+    After arXiv 2603.10377, whose exact formula was not at hand; ours, openly: for every edited source, the `children`
+    pairs (lag, target) of largest |B_l[target, source]| (graph), of largest mean |z| (activation: what a sparse
+    autoencoder alone could rank by), or drawn at random (random). |measured change| is averaged over pairs and sources
+    and divided by the same average over random pairs, the mean of `draws` draws. A concept is no child of itself.
+    Changes are measured with noise, which is in all averages: few occurrences pull every score towards 1.
+
+    Raises:
+      ValueError: the process has no lags.
+    """
+    sources, horizon, k = len(response.source_n), effect.mean_nhk.shape[1] - 1, effect.mean_nhk.shape[2]
+    lags = 0 if process.b_lkk is None else min(len(process.b_lkk), horizon)
+    if lags == 0:
+        raise ValueError("the process has no lags, so it names no later concept; score one with lags")
+    size_nlk = np.abs(effect.mean_nhk[:, 1 : lags + 1])
+    weight_nlk = np.abs(np.moveaxis(np.asarray(process.b_lkk)[:lags][:, :, response.source_n], 2, 0))
+    other_nlk = np.ones(size_nlk.shape, bool)
+    other_nlk[np.arange(sources), :, response.source_n] = False
+    random = np.random.default_rng(seed)
+
+    def average(score_nlk: np.ndarray) -> float:
+        score_nm = np.where(other_nlk, score_nlk, -np.inf).reshape(sources, -1)
+        best_nm = np.argpartition(-score_nm, children, axis=1)[:, :children]
+        return float(np.take_along_axis(size_nlk.reshape(sources, -1), best_nm, axis=1).mean())
+
+    by_chance = [average(random.random((sources, lags, k))) for _ in range(draws)]
+    base = float(np.mean(by_chance[1:]))
+    active_nlk = np.broadcast_to(np.abs(activity_k), size_nlk.shape)
+    return {
+        "fidelity_graph": average(weight_nlk) / base,
+        "fidelity_activation": average(active_nlk) / base,
+        "fidelity_random": by_chance[0] / base,
+    }
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)

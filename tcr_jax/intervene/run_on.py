@@ -1,0 +1,79 @@
+"""Edits of one token, many at once, and the few tokens after it: what lies before is computed once for all of them."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from tcr_jax.intervene.edited_run import edited_run
+from tcr_jax.intervene.passages import Passage
+from tcr_jax.intervene.sites import Site
+
+
+class Remembered(NamedTuple):
+    """A text that the model has read up to one block."""
+
+    token_t: np.ndarray
+    layer: int  # the last block that was run
+    cache: DynamicCache  # keys and values of every token, by block
+
+
+@torch.no_grad()
+def remember(model: PreTrainedModel, token_t: np.ndarray, layer: int) -> Remembered:
+    """Runs blocks 1 to `layer` over a text and keeps what later tokens need of earlier ones."""
+    cache = DynamicCache()
+    edited_run(model, token_t[None], {}, read=(layer,), logits=False, past=cache)
+    return Remembered(token_t, layer, cache)
+
+
+def remember_sites(
+    model: PreTrainedModel, passages: Sequence[Passage], sites: Sequence[Site], layer: int
+) -> Iterator[tuple[Site, Remembered]]:
+    """Every site with its passage, which is read once for all of its sites."""
+    number = -1
+    for site in sorted(sites, key=lambda site: site.passage):
+        if site.passage != number:
+            number = site.passage
+            text = remember(model, passages[number].token_t, layer)
+        yield site, text
+
+
+def run_on(
+    model: PreTrainedModel,
+    text: Remembered,
+    *,
+    start: int,
+    horizon: int,
+    edited_layer: int,
+    change_nd: torch.Tensor,
+) -> torch.Tensor:
+    """The text from token `start` on, its residual stream after block `edited_layer` changed at that token alone.
+
+    Equals a whole run with the same edit, at about (horizon + 1) / length of its cost. Gradients flow to `change_nd`.
+
+    Args:
+      model: the one that the text was remembered with.
+      text: from `remember`.
+      start: position s of the edit.
+      horizon: tokens after s that are computed.
+      edited_layer: block after which the change is added.
+      change_nd: one change of x_s a run, in raw units.
+
+    Returns:
+      x_nhd after block `text.layer`; index 0 of `h` is the edited token itself.
+    """
+    runs, length = len(change_nd), len(text.token_t)
+    past = copy.deepcopy(text.cache)
+    past.crop(start - length)
+    past.batch_repeat_interleave(runs)
+
+    def add(x_nhd: torch.Tensor) -> torch.Tensor:
+        rest_nhd = torch.zeros_like(x_nhd[:, 1:])
+        return x_nhd + torch.cat([change_nd[:, None].to(x_nhd.dtype), rest_nhd], dim=1)
+
+    token_nh = np.tile(text.token_t[start : start + horizon + 1], (runs, 1))
+    done = edited_run(model, token_nh, {edited_layer: add}, read=(text.layer,), logits=False, past=past)
+    return done.x_btd[text.layer]

@@ -1,0 +1,57 @@
+"""Laws of the tokens at which concepts are edited."""
+
+import numpy as np
+
+from tcr_jax.intervene.passages import Passage
+from tcr_jax.intervene.sites import additions, removals
+from tests.intervene.conftest import LATENTS
+
+SETTINGS = {"count": 5, "horizon": 2}
+
+
+def test_removals_are_where_concepts_fire_and_bring_them_to_zero(
+    passages: list[Passage], z_tk: list[np.ndarray]
+) -> None:
+    """Every source gets its tokens, at most one a passage, where it fires and what follows was kept."""
+    sites = removals(passages, z_tk, range(LATENTS), **SETTINGS)
+    seen = []
+    for site in sites:
+        kept_t = passages[site.passage].kept_t
+        assert kept_t[site.position : site.position + 3].all() and site.position + 2 < len(kept_t)
+        z_n = z_tk[site.passage][site.position, site.source_n]
+        assert (z_n != 0).all()
+        np.testing.assert_array_equal(site.amount_n, -z_n)
+        seen += [(int(source), site.passage) for source in site.source_n]
+    assert len(set(seen)) == len(seen)
+    assert set(np.bincount([source for source, _ in seen], minlength=LATENTS)) == {5}
+
+
+def test_additions_are_where_concepts_are_silent_and_bring_them_to_their_mean(
+    passages: list[Passage], z_tk: list[np.ndarray]
+) -> None:
+    """The amount is the mean of the kept positions at which the concept fires."""
+    sites = additions(passages, z_tk, [3, 7], **SETTINGS)
+    kept_nk = np.concatenate([z[p.kept_t] for z, p in zip(z_tk, passages, strict=True)])
+    assert sum(len(site.source_n) for site in sites) == 10
+    for site in sites:
+        assert (z_tk[site.passage][site.position, site.source_n] == 0).all()
+        for source, amount in zip(site.source_n, site.amount_n, strict=True):
+            firing = kept_nk[:, source]
+            np.testing.assert_allclose(amount, firing[firing != 0].mean(), rtol=1e-5)
+
+
+def test_a_concept_that_never_fires_has_no_site(passages: list[Passage], z_tk: list[np.ndarray]) -> None:
+    """Nor does one that wants more tokens than there are get the same token twice."""
+    silent = [np.where(np.arange(LATENTS) == 4, 0, z) for z in z_tk]
+    sites = removals(passages, silent, [4, 5], count=10**6, horizon=2)
+    assert all((site.source_n == 5).all() for site in sites)
+    assert len({(site.passage, site.position) for site in sites}) == len(sites)
+
+
+def test_the_seed_decides(passages: list[Passage], z_tk: list[np.ndarray]) -> None:
+    """The same seed gives the same tokens, another one others."""
+    first, again, other = (
+        [(site.passage, site.position) for site in removals(passages, z_tk, [1], **SETTINGS, seed=seed)]
+        for seed in (0, 0, 1)
+    )
+    assert first == again != other
