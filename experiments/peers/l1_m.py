@@ -15,8 +15,8 @@ import numpy as np
 
 from experiments.peers.var_fastica import reduce
 from tcr_jax.acyclicity import project_to_dag
-from tcr_jax.identify.gradient import as_params
 from tcr_jax.identify.types import Batches
+from tcr_jax.identify.units import as_params
 from tcr_jax.params import Params
 from tcr_jax.typing import Array
 

@@ -15,10 +15,10 @@ from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
 from tcr_jax.identify.autoregression import whitening_regression
-from tcr_jax.identify.gradient import as_params
 from tcr_jax.identify.lagged import lagged
 from tcr_jax.identify.moments import add_moments, no_moments
 from tcr_jax.identify.types import Batches
+from tcr_jax.identify.units import as_params
 from tcr_jax.identify.whitening import whiten
 from tcr_jax.params import Params
 

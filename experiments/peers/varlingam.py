@@ -13,9 +13,9 @@ import numpy as np
 from lingam import DirectLiNGAM
 from lingam.utils import predict_adaptive_lasso
 
-from tcr_jax.identify.gradient import as_params
 from tcr_jax.identify.lagged import lagged
 from tcr_jax.identify.types import Batches
+from tcr_jax.identify.units import as_params
 from tcr_jax.knobs import ConfigError
 from tcr_jax.params import Params
 

@@ -33,7 +33,7 @@ def diagnose(fit: Params | Identified, data: Any, document_bt: Any = None) -> Di
     guaranteed, as far as these figures can tell: the innovation
     given z', sparsity identifies each concept of z, B and M (A5
     """
-    solved = fit.solution.unmixed if isinstance(fit, Identified) else None
+    solved = fit.unmixed if isinstance(fit, Identified) else None
     params = fit.params if isinstance(fit, Identified) else fit
     return Diagnostics(
         innovations=measure(params, as_batches(data, document_bt), None if solved is None else solved.tokens),

@@ -20,10 +20,11 @@ from flax import struct
 from tcr_jax.acyclicity import allowed, dagma, log_det, project_to_dag
 from tcr_jax.config import Config
 from tcr_jax.identify.types import Batches
+from tcr_jax.identify.units import as_params
 from tcr_jax.identify.whitening import whiten
 from tcr_jax.objective import edge_weight, masked_mean
 from tcr_jax.optimizer import learning_rate, proximal_adam
-from tcr_jax.params import Params, Process, linear_dictionary
+from tcr_jax.params import Params, Process
 from tcr_jax.process import history, innovations
 from tcr_jax.typing import Array
 
@@ -122,31 +123,6 @@ def minibatches(batches: Batches, tokens: int, key: jax.Array) -> Iterator[tuple
             for start in range(0, len(kept) - rows + 1, rows):
                 chosen = order[start : start + rows]
                 yield x_btd[chosen], document_bt[chosen]
-
-
-def as_params(
-    unmixing_kd: np.ndarray,
-    mean_d: np.ndarray,
-    b_lkk: Array | np.ndarray,
-    m_kk: Array | np.ndarray,
-    intercept_k: Array | np.ndarray | None = None,
-) -> Params:
-    """z = W (x - mean) and its process as ordinary parameters, in the units in which decoder rows have unit norm.
-
-    The decoder is W's pseudo-inverse A; a concept is multiplied by the norm n of its column, and B and M become
-    n_i B_ij / n_j.
-    """
-    decoder_kd = np.linalg.pinv(unmixing_kd).T
-    norm_k = np.linalg.norm(decoder_kd, axis=1)
-    latents, width = unmixing_kd.shape
-    dictionary = linear_dictionary(norm_k[:, None] * unmixing_kd, decoder_kd / norm_k[:, None], mean_d)
-    unit_kk = norm_k[:, None] / norm_k
-    process = Process(
-        b_lkk=jnp.asarray(unit_kk * b_lkk, jnp.float32),
-        m_kk=jnp.asarray(unit_kk * m_kk, jnp.float32),
-        intercept_k=None if intercept_k is None else jnp.asarray(norm_k * intercept_k, jnp.float32),
-    )
-    return Params(dictionary=dictionary, process=process)
 
 
 def _start(latents: int, lags: int, key: jax.Array) -> Model:

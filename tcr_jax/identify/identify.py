@@ -1,22 +1,31 @@
-"""One call: activations in; parameters, effects with their uncertainty, and what the theory says of them out."""
+"""The direct solver: activations in; parameters, effects and their uncertainty out. No gradient descent.
 
-import hashlib
-from collections.abc import Callable
+    w = P (x - mean)                           white, so that float32 is enough            whitening.py
+    w_t = sum_l Phi_l w_{t-l} + r_t            least squares on actual lagged pairs        moments.py, autoregression.py
+    e = U r                                    independent: ICA, then maximum likelihood   unmix.py, components.py
+    B'_l = U Phi_l U^{-1} = B_l (I - M)^{-1}   and the acyclic M that makes B sparsest     relate.py, sparsest.py
+    B, M, U                                    the best estimate given what is zero        refine.py
+
+Each concept is as the theory has it: z = (I - M)^{-1} U w, up to order, sign and unit (Song et al. 2025, theorem 3 and
+corollary 1). The data are read four times, a batch at a time; between readings only matrices are kept, and for ICA as
+many residuals as its start needs.
+"""
+
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from tcr_jax.identify.direct import Direct, solve
-from tcr_jax.identify.refine import Estimate
-from tcr_jax.identify.source import as_batches, remembered
+from tcr_jax.identify.evidence import Estimate
+from tcr_jax.identify.relate import Related, relate
+from tcr_jax.identify.source import as_batches, fingerprint, remembered
 from tcr_jax.identify.stages import Stages
-from tcr_jax.identify.types import Batches
-from tcr_jax.identify.units import in_decoder_units, standard_errors
-from tcr_jax.params import Params, Process, linear_dictionary
+from tcr_jax.identify.types import Say
+from tcr_jax.identify.units import as_params, standard_errors
+from tcr_jax.identify.unmix import Unmixed, unmix
+from tcr_jax.params import Params
 
 
 class Effect(NamedTuple):
@@ -35,7 +44,7 @@ class Identified(NamedTuple):
     params: Params
     b_error_lkk: np.ndarray | None  # standard errors of B and of M; None where they were not asked for
     m_error_kk: np.ndarray | None
-    solution: Direct  # what diagnostics read
+    unmixed: Unmixed  # what diagnostics read
 
     def effects(self) -> list[Effect]:
         """Every non-zero effect with its standard error (NaN where there is none), the clearest first."""
@@ -64,7 +73,7 @@ def identify(
     workdir: str | Path | None = None,
     mesh: Mesh | None = None,
     memory: int = 2**32,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Identified:
     """The causal process behind linearly mixed concepts, x_t = A z_t, z_t = sum_l B_l z_{t-l} + M z_t + eps_t.
 
@@ -96,42 +105,27 @@ def identify(
         if value < least:
             raise ValueError(f"{name}={value} must be at least {least}")
     batches = remembered(as_batches(data, document_bt), memory)
-    settings = {"latents": latents, "lags": lags, "seed": seed, "data": _digest(batches) if workdir else None}
     if mesh is not None:  # its axes as GSPMD wants them, however they were made
         mesh = Mesh(mesh.devices, mesh.axis_names)
+    settings = {"latents": latents, "lags": lags, "seed": seed}
+    if workdir is not None:
+        settings |= fingerprint(data, batches)
     stages = Stages(None if workdir is None else Path(workdir), settings)
-    solution = solve(
-        batches, latents=latents, lags=lags, seed=seed, refined=refine, draws=draws, stages=stages, mesh=mesh, say=say
-    )
-    return _answer(solution)
+    unmixed = unmix(batches, latents, lags, seed, mesh, stages, say)
+    return _answer(unmixed, relate(unmixed, seed, refine, draws, stages, say))
 
 
-def _digest(batches: Batches) -> str:
-    """Of all data: stages of other data must never be taken for stages of these."""
-    digest = hashlib.sha256()
-    for part in (part for pair in batches() for part in pair):
-        digest.update(np.asarray(part).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _answer(solution: Direct) -> Identified:
+def _answer(unmixed: Unmixed, related: Related) -> Identified:
     """In units of unit-norm decoder rows."""
-    unmixed = solution.unmixed
-    k = len(solution.unmixing_kk)
-    directions_dk = np.linalg.pinv(unmixed.to_white_kd) @ np.linalg.inv(solution.unmixing_kk)
-    spread_kk = jnp.float32(directions_dk.T @ directions_dk)
-    estimate = Estimate(
-        b_lkk=jnp.float32(solution.b_lkk), m_kk=jnp.float32(solution.m_kk), off_kk=jnp.zeros((k, k))
-    )
-    b_lkk, m_kk, norm_k = (np.asarray(part, np.float64) for part in in_decoder_units(estimate, spread_kk))
-    reduced_kk = np.eye(k) - solution.m_kk
-    decoder_kd = (directions_dk @ reduced_kk / norm_k).T
-    to_z_kk = norm_k[:, None] * np.linalg.solve(reduced_kk, solution.unmixing_kk)
-    means_lk = unmixed.mean_f.reshape(-1, k) @ to_z_kk.T
-    intercept_k = means_lk[0] - m_kk @ means_lk[0] - np.einsum("lij,lj->i", b_lkk, means_lk[1:])
-    dictionary = linear_dictionary(to_z_kk @ unmixed.to_white_kd, decoder_kd, unmixed.mean_d)
-    process = Process(b_lkk=jnp.float32(b_lkk), m_kk=jnp.float32(m_kk), intercept_k=jnp.float32(intercept_k))
-    if solution.draws is None or not len(solution.draws.m_kk):
-        return Identified(Params(dictionary=dictionary, process=process), None, None, solution)
-    b_error_lkk, m_error_kk = jax.device_get(standard_errors(estimate, solution.draws, spread_kk))
-    return Identified(Params(dictionary=dictionary, process=process), b_error_lkk, m_error_kk, solution)
+    b_lkk, m_kk, draws, unmixing_kk = related
+    reduced_kk = np.eye(len(m_kk)) - m_kk
+    to_z_kk = np.linalg.solve(reduced_kk, unmixing_kk)
+    means_lk = unmixed.mean_f.reshape(-1, len(m_kk)) @ to_z_kk.T
+    intercept_k = reduced_kk @ means_lk[0] - np.einsum("lij,lj->i", b_lkk, means_lk[1:])
+    params = as_params(to_z_kk @ unmixed.to_white_kd, unmixed.mean_d, b_lkk, m_kk, intercept_k)
+    if draws is None or not len(draws.m_kk):
+        return Identified(params, None, None, unmixed)
+    directions_dk = np.linalg.pinv(unmixed.to_white_kd) @ np.linalg.inv(unmixing_kk)
+    estimate = Estimate(jnp.float32(b_lkk), jnp.float32(m_kk), jnp.zeros_like(m_kk, jnp.float32))
+    b_error_lkk, m_error_kk = standard_errors(estimate, draws, jnp.float32(directions_dk.T @ directions_dk))
+    return Identified(params, np.asarray(b_error_lkk), np.asarray(m_error_kk), unmixed)

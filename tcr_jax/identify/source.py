@@ -1,5 +1,6 @@
 """Data in: arrays and stores as streams of batches that can be read again and again."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +70,16 @@ def remembered(batches: Batches, limit: int) -> Batches:
         state["whole"] = state["fits"]
 
     return stream
+
+
+def fingerprint(data: Any, batches: Batches) -> dict[str, Any]:
+    """What tells data apart without reading them all: how many sequences an array or a store has, and a hash of the
+    first batch. Other data, order, batches and preprocessing change it; a stream's later batches do not.
+    """
+    digest = hashlib.sha256()
+    for part in next(batches()):
+        digest.update(np.asarray(part).tobytes())
+    return {"sequences": None if callable(data) else len(data), "begins": digest.hexdigest()[:16]}
 
 
 def _checked(batches: Batches) -> Batches:

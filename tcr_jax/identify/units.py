@@ -1,38 +1,58 @@
-"""From innovations of unit variance to the library's units: decoder rows of unit norm."""
+"""The library's units: decoder rows of unit norm. Scaling concepts by n turns B_ij into n_i B_ij / n_j, M_ij too."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from tcr_jax.identify.refine import Estimate
+from tcr_jax.identify.evidence import Estimate
+from tcr_jax.params import Params, Process, linear_dictionary
 from tcr_jax.typing import Array
 
 
-def in_decoder_units(estimate: Estimate, spread_kk: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(B, M, s): effects between concepts whose decoder rows have unit norm, and z in these units = s z.
+def as_params(
+    unmixing_kd: np.ndarray,
+    mean_d: np.ndarray,
+    b_lkk: Array | np.ndarray,
+    m_kk: Array | np.ndarray,
+    intercept_k: Array | np.ndarray | None = None,
+) -> Params:
+    """z = W (x - mean), whatever its scales, and its process, as ordinary parameters.
 
-    Args:
-      estimate: in units of the innovations' standard deviations.
-      spread_kk: A'^T A', the products of the decoder directions A' of z' = U w.
-
-    A = A' (I - off)^{-1} (I - M), to first order in `off`; the columns' norms s turn B_ij into s_i B_ij / s_j.
+    The decoder is W's pseudo-inverse A; a concept is multiplied by the norm of its column.
     """
-    identity_kk = jnp.eye(len(spread_kk))
-    columns_kk = jnp.matmul(identity_kk + estimate.off_kk, identity_kk - estimate.m_kk, precision="highest")
-    norm_k = jnp.sqrt(jnp.einsum("ik,ij,jk->k", columns_kk, spread_kk, columns_kk, precision="highest"))
-    ratio_kk = norm_k[:, None] / norm_k
-    return estimate.b_lkk * ratio_kk, estimate.m_kk * ratio_kk, norm_k
+    decoder_kd = np.linalg.pinv(unmixing_kd).T
+    norm_k = np.linalg.norm(decoder_kd, axis=1)
+    dictionary = linear_dictionary(norm_k[:, None] * unmixing_kd, decoder_kd / norm_k[:, None], mean_d)
+    unit_kk = norm_k[:, None] / norm_k
+    process = Process(
+        b_lkk=jnp.asarray(unit_kk * b_lkk, jnp.float32),
+        m_kk=jnp.asarray(unit_kk * m_kk, jnp.float32),
+        intercept_k=None if intercept_k is None else jnp.asarray(norm_k * intercept_k, jnp.float32),
+    )
+    return Params(dictionary=dictionary, process=process)
 
 
 @jax.jit
 def standard_errors(estimate: Estimate, draws: Estimate, spread_kk: Array) -> tuple[jax.Array, jax.Array]:
-    """Of B and M in these units, from draws of the estimate's error."""
+    """Of B and M in these units, from draws of the estimate's error in any others.
 
-    def moved(draw: Estimate) -> tuple[jax.Array, jax.Array]:
-        b_lkk, m_kk, _ = jax.jvp(lambda at: in_decoder_units(at, spread_kk), (estimate,), (draw,))[1]
-        return b_lkk, m_kk
+    Args:
+      estimate: the estimate.
+      draws: of its error, [s, ..].
+      spread_kk: A'^T A', the products of the decoder directions A' of z' = (I - M) z.
+    """
+
+    def in_units(at: Estimate) -> tuple[jax.Array, jax.Array]:
+        """With A = A' (I - off)^{-1} (I - M), to first order in `off`."""
+        identity_kk = jnp.eye(len(spread_kk))
+        columns_kk = jnp.matmul(identity_kk + at.off_kk, identity_kk - at.m_kk, precision="highest")
+        norm_k = jnp.sqrt(jnp.einsum("ik,ij,jk->k", columns_kk, spread_kk, columns_kk, precision="highest"))
+        unit_kk = norm_k[:, None] / norm_k
+        return unit_kk * at.b_lkk, unit_kk * at.m_kk
 
     def add(total: tuple[jax.Array, jax.Array], draw: Estimate) -> tuple[tuple[jax.Array, jax.Array], None]:
-        return jax.tree.map(lambda sums, value: sums + jnp.square(value), total, moved(draw)), None
+        moved = jax.jvp(in_units, (estimate,), (draw,))[1]
+        return jax.tree.map(lambda sums, value: sums + jnp.square(value), total, moved), None
 
     sums, _ = jax.lax.scan(add, (jnp.zeros_like(estimate.b_lkk), jnp.zeros_like(estimate.m_kk)), draws)
     count = len(draws.m_kk)

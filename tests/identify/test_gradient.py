@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tcr_jax import is_acyclic
-from tcr_jax.identify.gradient import Model, as_params, gradient, minibatches, negative_log_likelihood
+from tcr_jax.identify.gradient import Model, gradient, minibatches, negative_log_likelihood
 from tcr_jax.scores import recovery
 from tcr_jax.worlds import WorldConfig, make_world, sample
 
@@ -27,25 +27,6 @@ def test_the_likelihood_is_that_of_laplace_innovations() -> None:
     model = Model(*(jnp.float32(part) for part in (unmixing_kk, b_lkk, m_kk, intercept_k)))
     value = negative_log_likelihood(model, jnp.float32(w_tk)[None], jnp.zeros((1, 6), int), 2.0)
     assert float(value) == pytest.approx(expected / k, rel=1e-5)
-
-
-def test_units_change_and_nothing_else() -> None:
-    """As parameters: unit decoder rows, an exact inverse, and innovations that are the same up to their scales."""
-    rng = np.random.default_rng(1)
-    unmixing_kd, mean_d = rng.normal(size=(3, 5)), rng.normal(size=5)
-    b_lkk, m_kk, intercept_k = rng.normal(size=(2, 3, 3)), np.tril(rng.normal(size=(3, 3)), -1), rng.normal(size=3)
-    params = as_params(unmixing_kd, mean_d, b_lkk, m_kk, intercept_k)
-    dictionary, process = params.dictionary, params.process
-    norm_k = np.linalg.norm(np.linalg.pinv(unmixing_kd), axis=0)
-    np.testing.assert_allclose(np.linalg.norm(dictionary.decoder_kd, axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(dictionary.encoder_kd @ dictionary.decoder_kd.T, np.eye(3), atol=1e-5)
-    z_k, past_lk = rng.normal(size=3), rng.normal(size=(2, 3))
-    eps_k = z_k - m_kk @ z_k - np.einsum("lij,lj->i", b_lkk, past_lk) - intercept_k
-    scaled_k, scaled_lk = norm_k * z_k, norm_k * past_lk
-    after_k = (
-        scaled_k - process.m_kk @ scaled_k - np.einsum("lij,lj->i", process.b_lkk, scaled_lk) - process.intercept_k
-    )
-    np.testing.assert_allclose(after_k, norm_k * eps_k, rtol=1e-3, atol=1e-4)
 
 
 def test_every_kept_sequence_comes_once_a_pass() -> None:

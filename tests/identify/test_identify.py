@@ -160,7 +160,7 @@ def test_a_killed_run_goes_on(found: Identified, tmp_path: Path) -> None:
         assert_same(found, identify(stream(), workdir=tmp_path), 0)
     with pytest.raises(NotIdentifiable, match="lags: 2 -> 1"):
         identify(stream(), lags=1, workdir=tmp_path)
-    with pytest.raises(NotIdentifiable, match="data: "):
+    with pytest.raises(NotIdentifiable, match="begins: "):
         identify(stream(fold=1), workdir=tmp_path)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from tcr_jax.identify.refine import Estimate, Evidence, Refined, refine
+from tcr_jax.identify.evidence import Estimate, Evidence
+from tcr_jax.identify.refine import Refined, refine
 
 K, LAGS, COUNT, DRAWS = 4, 2, 10_000.0, 1000
 OFF_KK = ~np.eye(K, dtype=bool)

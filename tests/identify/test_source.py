@@ -9,7 +9,7 @@ import pytest
 
 from tcr_jax.identify import Batches, NotIdentifiable
 from tcr_jax.identify import source as module
-from tcr_jax.identify.source import as_batches, remembered
+from tcr_jax.identify.source import as_batches, fingerprint, remembered
 from tcr_jax.store import Store
 from tcr_jax.worlds import WorldConfig, make_world, write_store
 
@@ -21,6 +21,19 @@ def tokens(batches: Batches) -> tuple[np.ndarray, np.ndarray]:
     parts = [(np.asarray(x_btd), np.asarray(document_bt)) for x_btd, document_bt in batches()]
     x_btd, document_bt = (np.concatenate(of) for of in zip(*parts, strict=True))
     return x_btd[document_bt >= 0], document_bt[document_bt >= 0]
+
+
+def test_other_data_have_another_fingerprint() -> None:
+    """Where they begin otherwise, belong to other documents, or are more; the same data have the same."""
+    x_btd, document_bt = map(np.asarray, next(WORLD.batches(7, batch=7)()))
+
+    def of(data: Any, documents: np.ndarray | None = None) -> dict[str, Any]:
+        return fingerprint(data, as_batches(data, documents))
+
+    others = [of(x_btd[:-1]), of(x_btd[::-1]), of(x_btd, document_bt // 2), of(WORLD.batches(7, batch=7, fold=1))]
+    assert of(x_btd) == of(x_btd.copy(), document_bt)
+    assert all(of(x_btd) != other for other in others)
+    assert of(WORLD.batches(7, batch=7)) == of(WORLD.batches(7, batch=7))
 
 
 def test_arrays_stores_and_streams_hold_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

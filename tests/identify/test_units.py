@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from tcr_jax.identify.refine import Estimate
-from tcr_jax.identify.units import in_decoder_units, standard_errors
+from tcr_jax.identify.evidence import Estimate
+from tcr_jax.identify.units import as_params, standard_errors
 
 K, LAGS, WIDTH = 4, 2, 6
 RNG = np.random.default_rng(0)
@@ -20,19 +20,22 @@ def estimate(b_lkk: np.ndarray, m_kk: np.ndarray, off_kk: np.ndarray) -> Estimat
 AT = estimate(B_LKK, M_KK, np.zeros((K, K)))
 
 
-def test_scales_are_the_norms_of_the_columns() -> None:
-    """A = A' (I - M), its columns divided by their norms s, times s z: the same activations."""
-    *_, norm_k = in_decoder_units(AT, SPREAD_KK)
-    np.testing.assert_allclose(norm_k, np.linalg.norm(DIRECTIONS_DK @ (np.eye(K) - M_KK), axis=0), rtol=1e-4)
-
-
-def test_innovations_change_their_scale_alone() -> None:
-    """s eps = s z - M (s z) - sum_l B_l (s z_{t-l}) with the B and M in the new units."""
-    b_lkk, m_kk, norm_k = (np.asarray(part, np.float64) for part in in_decoder_units(AT, SPREAD_KK))
-    z_k, past_lk = RNG.normal(size=K), RNG.normal(size=(LAGS, K))
-    eps_k = z_k - M_KK @ z_k - np.einsum("lij,lj->i", B_LKK, past_lk)
+def test_units_change_and_nothing_else() -> None:
+    """As parameters: unit decoder rows, an exact inverse, and innovations that are the same up to their scales."""
+    rng = np.random.default_rng(1)
+    unmixing_kd, mean_d = rng.normal(size=(3, 5)), rng.normal(size=5)
+    b_lkk, m_kk, intercept_k = rng.normal(size=(2, 3, 3)), np.tril(rng.normal(size=(3, 3)), -1), rng.normal(size=3)
+    params = as_params(unmixing_kd, mean_d, b_lkk, m_kk, intercept_k)
+    dictionary, process = params.dictionary, params.process
+    norm_k = np.linalg.norm(np.linalg.pinv(unmixing_kd), axis=0)
+    np.testing.assert_allclose(np.linalg.norm(dictionary.decoder_kd, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(dictionary.encoder_kd @ dictionary.decoder_kd.T, np.eye(3), atol=1e-5)
+    z_k, past_lk = rng.normal(size=3), rng.normal(size=(2, 3))
+    eps_k = z_k - m_kk @ z_k - np.einsum("lij,lj->i", b_lkk, past_lk) - intercept_k
     scaled_k, scaled_lk = norm_k * z_k, norm_k * past_lk
-    after_k = scaled_k - m_kk @ scaled_k - np.einsum("lij,lj->i", b_lkk, scaled_lk)
+    after_k = (
+        scaled_k - process.m_kk @ scaled_k - np.einsum("lij,lj->i", process.b_lkk, scaled_lk) - process.intercept_k
+    )
     np.testing.assert_allclose(after_k, norm_k * eps_k, rtol=1e-3, atol=1e-4)
 
 

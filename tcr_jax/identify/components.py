@@ -1,0 +1,57 @@
+"""Independent components of residuals that are held in memory: ICA, then Newton's method for the likelihood."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tcr_jax.identify.density import fit_scores
+from tcr_jax.identify.ica import fast_ica
+from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
+from tcr_jax.identify.moments import add_moments, no_moments
+from tcr_jax.identify.stages import Arrays
+from tcr_jax.identify.types import Say
+from tcr_jax.typing import DROPPED
+
+SETTLED = 2e-3
+"""Largest relative Newton step at which the likelihood counts as maximised on these tokens."""
+
+
+def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
+    """The unmixing of these residuals: ICA, then Newton's method for the likelihood."""
+    k = residual_nk.shape[1]
+    covariance_kk = jnp.matmul(residual_nk.T, residual_nk, precision="highest") / len(residual_nk)
+    lower_kk = jnp.linalg.cholesky(covariance_kk)
+    rewhiten_kk = jax.scipy.linalg.solve_triangular(lower_kk, jnp.eye(k), lower=True)
+    residual_nk = jnp.matmul(residual_nk, rewhiten_kk.T, precision="highest")
+
+    rotation_kk, iterations, moving = fast_ica(residual_nk, key, observe=lambda line: say(f"ICA: {line}"))
+    settled = moving < 1e-3
+    say(f"ICA: {'at rest' if settled else 'NOT at rest'} after {iterations} iterations")
+    unmixing_kk, none, chunks = rotation_kk, jnp.zeros(k), _chunks(residual_nk)
+    moments = no_moments(k, 0)
+    for chunk in chunks:
+        moments = add_moments(moments, *chunk)
+    for _ in range(10):
+        unmixing_kk = unit_variance(unmixing_kk, moments)
+        scores = fit_scores(jnp.matmul(residual_nk[:32768], unmixing_kk.T, precision="highest"))
+        gradient = no_gradient(k, k)
+        for chunk in chunks:
+            gradient = add_gradient(gradient, unmixing_kk, none, scores, *chunk)
+        unmixing_kk, information_k, largest = newton_step(unmixing_kk, gradient, moments)
+        if largest < SETTLED:
+            break
+    say(f"likelihood: largest change {float(largest):.1e}, information {float(information_k.min()):.2f} at least")
+    return {
+        "unmixing_kk": np.asarray(jnp.matmul(unmixing_kk, rewhiten_kk, precision="highest")),
+        "weight_mk": np.asarray(scores.weight_mk),
+        "settled": np.asarray(settled),
+    }
+
+
+def _chunks(residual_nk: jax.Array, rows: int = 2**14) -> list[tuple[jax.Array, jax.Array]]:
+    """As batches of one sequence, of one length."""
+    size = min(rows, len(residual_nk))
+    padding = -len(residual_nk) % size
+    chunk_cnk = jnp.pad(residual_nk, ((0, padding), (0, 0))).reshape(-1, 1, size, residual_nk.shape[1])
+    document_cn = jnp.where(jnp.arange(len(residual_nk) + padding) < len(residual_nk), 0, DROPPED)
+    return list(zip(chunk_cnk, document_cn.reshape(-1, 1, size), strict=True))

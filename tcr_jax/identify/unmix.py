@@ -1,0 +1,152 @@
+"""From activations to independent innovations, a batch at a time: whitening, autoregression, ICA, likelihood.
+
+Four readings of the data. Between them only matrices are kept, and for ICA as many residuals as its start needs.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from tcr_jax.identify.autoregression import whitening_regression
+from tcr_jax.identify.components import components
+from tcr_jax.identify.density import Scores
+from tcr_jax.identify.errors import NotIdentifiable
+from tcr_jax.identify.lagged import lagged
+from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
+from tcr_jax.identify.moments import Moments, add_moments, no_moments
+from tcr_jax.identify.stages import Arrays, Stages
+from tcr_jax.identify.types import Batches, Say
+from tcr_jax.identify.whitening import whiten
+
+
+class Unmixed(NamedTuple):
+    """e = from_lagged_kf (f - mean_f), f = [w_t, .., w_{t-l}] with w = to_white_kd (x - mean_d); double precision."""
+
+    mean_d: np.ndarray
+    to_white_kd: np.ndarray
+    from_lagged_kf: np.ndarray
+    mean_f: np.ndarray
+    covariance_ff: np.ndarray
+    information_k: np.ndarray
+    tokens: float  # with full history
+    settled: bool  # whether ICA came to rest
+
+
+def unmix(
+    batches: Batches, latents: int | None, lags: int, seed: int, mesh: Mesh | None, stages: Stages, say: Say
+) -> Unmixed:
+    """Stages `moments`, `components` and `unmixed`; of these the last alone is needed to go on from it."""
+    arrays = stages.run("unmixed", lambda: _unmix(batches, latents, lags, seed, mesh, stages, say))
+    numbers: dict[str, Any] = {"tokens": float(arrays["tokens"]), "settled": bool(arrays["settled"])}
+    return Unmixed(**(arrays | numbers))
+
+
+def _unmix(
+    batches: Batches, latents: int | None, lags: int, seed: int, mesh: Mesh | None, stages: Stages, say: Say
+) -> Arrays:
+    whitening = whiten(_first_tokens(batches), latents)
+    k = len(whitening.to_white_kd)
+    to_white_kd, mean_d = jnp.float32(whitening.to_white_kd), jnp.float32(whitening.mean_d)
+
+    @jax.jit
+    def whitened(x_btd: jax.Array) -> jax.Array:
+        return jnp.matmul(x_btd - mean_d, to_white_kd.T, precision="highest")
+
+    def white() -> Iterator[tuple[jax.Array, jax.Array]]:
+        for x_btd, document_bt in batches():
+            if mesh is not None:
+                x_btd, document_bt = jax.device_put((x_btd, document_bt), NamedSharding(mesh, P("data")))
+            yield whitened(x_btd), document_bt
+
+    def all_moments() -> Arrays:
+        moments = no_moments(k, lags)
+        for w_btk, document_bt in white():
+            moments = add_moments(moments, w_btk, document_bt)
+        return {name: np.asarray(getattr(moments, name)) for name in ("count", "sum_f", "gram_ff")}
+
+    say(f"{k} concepts, white; summing the moments of {lags} lags")
+    sums = jax.tree.map(jnp.asarray, stages.run("moments", all_moments))
+    moments = no_moments(k, lags).replace(**sums)
+    _check_count(int(moments.count), k, lags, moments)
+    start_kf, mean_f = whitening_regression(moments), moments.mean_f
+    if not jnp.isfinite(start_kf).all():
+        raise NotIdentifiable(
+            f"the past of {lags} lags is singular: some concept repeats itself exactly, or {int(moments.count):,} "
+            "tokens are too few; lower lags or latents, or give more tokens"
+        )
+
+    def in_memory() -> Arrays:
+        residual_nk = _residuals(white, start_kf, mean_f, lags, int(moments.count))
+        say(f"independent components of {len(residual_nk):,} residuals")
+        if mesh is not None:
+            rows = len(residual_nk) // mesh.shape["data"] * mesh.shape["data"]
+            residual_nk = jax.device_put(residual_nk[:rows], NamedSharding(mesh, P("data")))
+        return components(residual_nk, jax.random.key(seed), say)
+
+    found = stages.run("components", in_memory)
+    scores = Scores(jnp.asarray(found["weight_mk"]))
+    q_kf = unit_variance(jnp.matmul(found["unmixing_kk"], start_kf, precision="highest"), moments)
+    for reading in range(2):
+        gradient = no_gradient(k, len(mean_f))
+        for w_btk, document_bt in white():
+            gradient = add_gradient(gradient, q_kf, mean_f, scores, w_btk, document_bt)
+        q_kf, information_k, largest = newton_step(q_kf, gradient, moments)
+        say(f"likelihood of all {int(moments.count):,} tokens: step {reading + 1}, largest change {float(largest):.1e}")
+    return {
+        "mean_d": whitening.mean_d,
+        "to_white_kd": whitening.to_white_kd,
+        "from_lagged_kf": np.asarray(q_kf, np.float64),
+        "mean_f": np.asarray(mean_f, np.float64),
+        "covariance_ff": np.asarray(moments.covariance_ff, np.float64),
+        "information_k": np.asarray(information_k, np.float64),
+        "tokens": np.asarray(moments.count),
+        "settled": found["settled"],
+    }
+
+
+def _first_tokens(batches: Batches) -> np.ndarray:
+    """Enough tokens to find white coordinates: eight a channel, and 8,192 at least, where there are as many."""
+    parts: list[np.ndarray] = []
+    for x_btd, document_bt in batches():
+        parts.append(np.asarray(x_btd)[np.asarray(document_bt) >= 0])
+        if sum(map(len, parts)) >= max(8 * x_btd.shape[-1], 8192):
+            break
+    if not sum(map(len, parts)):
+        raise NotIdentifiable("no token is kept: give activations with documents that are not all dropped")
+    return np.concatenate(parts)
+
+
+def _check_count(count: int, latents: int, lags: int, moments: Moments) -> None:
+    needed = 2 * (lags + 1) * latents
+    if count < needed:
+        raise NotIdentifiable(
+            f"{count:,} tokens have {lags} earlier ones in their document; {latents} concepts and {lags} lags need "
+            f"{needed:,} at the very least, and some {max(latents**2 // 8, needed):,} to find their directions: give "
+            "more or longer documents, or lower latents or lags"
+        )
+    if not jnp.isfinite(moments.gram_ff).all():
+        raise NotIdentifiable("some activation is NaN, infinite or too large: clean them first")
+
+
+def _residuals(white: Batches, from_lagged_kf: jax.Array, mean_f: jax.Array, lags: int, count: int) -> jax.Array:
+    """White residuals of tokens from all over the data: k^2 / 2 of them, and 200,000 at least, as far as there are."""
+
+    @jax.jit
+    def residual(w_btk: jax.Array, document_bt: jax.Array) -> tuple[jax.Array, jax.Array]:
+        lagged_nf, scored_n = lagged(w_btk, document_bt, lags)
+        return jnp.matmul(lagged_nf - mean_f, from_lagged_kf.T, precision="highest"), scored_n
+
+    wanted = max(len(from_lagged_kf) ** 2 // 2, 200_000)
+    every = max(1, count // wanted)
+    parts, seen = [], 0
+    for w_btk, document_bt in white():
+        residual_nk, scored_n = map(np.asarray, residual(w_btk, document_bt))
+        residual_nk = residual_nk[scored_n]
+        parts.append(residual_nk[-seen % every :: every])
+        seen += len(residual_nk)
+    return jnp.asarray(np.concatenate(parts))
