@@ -20,7 +20,7 @@ from tcr_jax.config import ConfigError
 from tcr_jax.files import write_text
 from tcr_jax.hurdle import Bits, HurdleConfig, HurdleProcess, base_process, bits, fit_hurdle
 from tcr_jax.hurdle.controls import Counts, count, identity_bits
-from tcr_jax.hurdle.likelihood import PARTS
+from tcr_jax.hurdle.likelihood import PARTS, Part
 from tcr_jax.store import Store
 from tcr_jax.yardsticks.codes import CodeTable, code_table
 from tcr_jax.yardsticks.lexical import bigram, current, previous
@@ -36,10 +36,10 @@ _SIZES = flags.DEFINE_bool("sizes", False, "let effects depend on how strongly a
 _TARGETS = flags.DEFINE_integer(
     "targets", None, "concepts predicted, drawn at random (default: all); sums are scaled", 1
 )
-_PARTS = flags.DEFINE_list("parts", ",".join(PARTS), "links fitted")
+_PARTS = flags.DEFINE_multi_enum("parts", list(PARTS), PARTS, "links fitted")
 _ROWS = flags.DEFINE_integer("rows", 16, "contexts a step", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "of the order of the data and of the targets", 0)
-_KAPPAS = (0.3, 1.0, 3.0, 10.0)
+_KAPPAS = (1.0, 3.0, 10.0, 30.0)
 config_flags.define(HurdleConfig)
 
 PARENTS = {
@@ -54,7 +54,8 @@ class Table:
     """Rows of figures: printed as they come, kept in a file."""
 
     def __init__(self, base: dict[str, Bits], scale: float) -> None:
-        self._base, self._scale, self._rows = base, scale, []
+        self._base, self._scale = base, scale
+        self._rows: list[dict[str, Any]] = []
 
     def add(self, name: str, figures: dict[str, Bits], **more: Any) -> None:
         gain = {
@@ -102,11 +103,12 @@ def main() -> None:
     if _TARGETS.value is not None:
         targets = np.sort(np.random.default_rng(_SEED.value).choice(k, min(_TARGETS.value, k), replace=False))
     base = base_process(train.batches(rows), lags, sizes=_SIZES.value, targets=targets)
-    how = {"lags": _SCORED.value or lags, "domain_of": domains(store)}
+    how: dict[str, Any] = {"lags": _SCORED.value or lags, "domain_of": domains(store)}
     cost = bits(base, heldout.batches(rows), **how)
     scale = k / len(base.target_i)
     of_base = "  ".join(f"{part} {scale * getattr(cost['all'], part):.2f}" for part in PARTS)
     print(f"base, bits a token: {of_base}; {cost['all'].tokens} held-out tokens; gains over it:", flush=True)
+    parts: list[Part] = [part for part in PARTS if part in _PARTS.value]
     table = Table(cost, scale)
     if "identity" in _MODELS.value:
         identity(table, base, train, heldout, **how)
@@ -114,7 +116,7 @@ def main() -> None:
         for price in _PRICES.value if name != "own" else [0.0]:
             config = HurdleConfig(**{**config_flags.given(HurdleConfig), **PARENTS[name], "price": price})
             started = time.monotonic()
-            fit = fit_hurdle(base, train.shuffled(rows, _SEED.value), config, parts=_PARTS.value)
+            fit = fit_hurdle(base, train.shuffled(rows, _SEED.value), config, parts=parts)
             seconds = time.monotonic() - started
             b_lik, m_ik = (np.asarray(edges) for edges in fit.fires.edges())
             figures = bits(fit, heldout.batches(rows), **how)

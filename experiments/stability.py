@@ -23,6 +23,7 @@ from tcr_jax.files import write_text
 from tcr_jax.identify import NotIdentifiable
 from tcr_jax.params import Dictionary
 from tcr_jax.store import Store
+from tcr_jax.store.split import Split
 from tcr_jax.yardsticks.certification import Certificate, EdgeFit, certify, edge_fit
 from tcr_jax.yardsticks.codes import CodeTable, code_table
 from tcr_jax.yardsticks.concepts import ica_concepts, match_by_code, recurrence, resampled, sample_tokens
@@ -43,7 +44,7 @@ _EFFECT = flags.DEFINE_multi_float("effect", [0.02, 0.05, 0.1], "standardised ef
 _SEED = flags.DEFINE_integer("seed", 0, "of ICA's starts and of the bootstraps", 0)
 _OUT = flags.DEFINE_string("out", None, "JSON file of the figures")
 
-HALVES = ("train", "heldout")
+HALVES: tuple[Split, Split] = ("train", "heldout")
 """The two halves are the two splits of a store of which half the documents are held out."""
 
 SPLIT = 0.5
@@ -81,14 +82,14 @@ def certificates(first: EdgeFit, second: EdgeFit, matchings: Any, scores: Any, f
     return rows
 
 
-def halves(store: Store) -> dict[str, Any]:
+def halves(directory: str) -> dict[str, Any]:
     """Concepts and edges of both halves, and what each certifies of the other."""
-    started = time.monotonic()
+    store, started = Store.open(directory), time.monotonic()
     samples = [sample_tokens(store, half, SPLIT, _TOKENS.value) for half in HALVES]
     found = [concepts(*sample, seed=2 * _SEED.value + index) for index, sample in enumerate(samples)]
     shared_nd = np.concatenate([x_nd[:: max(1, 2 * len(x_nd) // 20_000)] for x_nd, _ in samples])
     dictionaries, scores = zip(*found, strict=True)
-    matchings = [match_by_code(*pair, shared_nd) for pair in (dictionaries, dictionaries[::-1])]
+    matchings = [match_by_code(a, b, shared_nd) for a, b in (dictionaries, dictionaries[::-1])]
     similarity_k, stable_k = np.abs(matchings[0].similarity_k), scores[0] > _STABLE.value
     figures: dict[str, Any] = {
         "mean_correlation": float(similarity_k.mean()),
@@ -103,21 +104,21 @@ def halves(store: Store) -> dict[str, Any]:
     ]
     rows = []
     for name, within in (("plain", None), ("within bigrams", bigram)):
-        fits = [edge_fit(table, _LAGS.value, within=within) for table in tables]
-        rows += certificates(*fits, matchings, scores, name)
+        first, second = (edge_fit(table, _LAGS.value, within=within) for table in tables)
+        rows += certificates(first, second, matchings, scores, name)
     return {**figures, "certificates": rows}
 
 
 def main() -> None:
-    if (_RUNS.value is None) == (_STORE.value is None):
-        raise ConfigError("give either --runs=DIR,DIR or --store=DIR")
-    if _RUNS.value is not None:
-        if len(_RUNS.value) != 2:
-            raise ConfigError(f"--runs={','.join(_RUNS.value)}: give two directories")
-        figures: dict[str, Any] = stability(*(load_run(workdir).params for workdir in _RUNS.value))
+    runs = _RUNS.value or []
+    if bool(runs) == bool(_STORE.value) or len(runs) not in (0, 2):
+        raise ConfigError("give either two runs, --runs=DIR,DIR, or a store, --store=DIR")
+    figures: dict[str, Any]
+    if runs:
+        figures = dict(stability(load_run(runs[0]).params, load_run(runs[1]).params))
         say("second run against first", **figures)
     else:
-        figures = halves(Store.open(_STORE.value))
+        figures = halves(_STORE.value)
     if _OUT.value:
         write_text(Path(_OUT.value), json.dumps(figures, indent=1) + "\n")
 

@@ -9,13 +9,11 @@ sign and what size. All are shrunken, as if `kappa` more tokens had been seen th
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import scipy.sparse as sp
 
 from tcr_jax.hurdle.likelihood import Bits, Pool
 from tcr_jax.hurdle.process import HurdleProcess
-from tcr_jax.process import history
 from tcr_jax.yardsticks.codes import CodeTable
 from tcr_jax.yardsticks.lexical import Groups
 
@@ -103,7 +101,7 @@ def _scored(
     base: HurdleProcess, levels: Sequence[Counts], codes: CodeTable, kappa: float, lags: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Rates]]:
     """z_ni in units, document_n and rates of the tokens that count, a few contexts at a time."""
-    scored_bt = np.asarray(jax.vmap(history, (0, None))(codes.document_bt, lags))
+    scored_bt = codes.scored(lags)
     for first in range(0, len(scored_bt), ROWS):
         rows = slice(first, first + ROWS)
         kept_n = scored_bt[rows].reshape(-1)

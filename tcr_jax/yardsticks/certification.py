@@ -13,10 +13,8 @@ function of the two tokens' identity can be behind what remains.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from tcr_jax.process import history
 from tcr_jax.scores.matching import UNMATCHED, Matching
 from tcr_jax.yardsticks.codes import CodeTable
 from tcr_jax.yardsticks.lexical import Groups
@@ -129,10 +127,10 @@ def _solve(gram_ff: np.ndarray, k: int, ridge: float) -> np.ndarray:
 
 def _grams(codes: CodeTable, lags: int, folds: int, within: Groups | None) -> tuple[np.ndarray, np.ndarray]:
     """Sums of (f - mean)(f - mean)^T over the tokens of each fold, f = [z_t, z_{t-1}, ..], and the tokens."""
-    scored_bt = np.asarray(jax.vmap(history, (0, None))(codes.document_bt, lags))
+    scored_bt = codes.scored(lags)
     place_n = np.flatnonzero(scored_bt)
-    document_n = codes.document_bt.reshape(-1)[place_n]
-    fold_n = np.random.default_rng(0).permutation(document_n.max(initial=0) + 1)[document_n] % folds
+    documents, document_n = np.unique(codes.document_bt.reshape(-1)[place_n], return_inverse=True)
+    fold_n = np.random.default_rng(0).permutation(len(documents))[document_n] % folds
     chunks = _chunks(place_n) if within is None else _groups(within(codes.token_bt, codes.document_bt)[scored_bt])
     z_nk = codes.z_btk.reshape(-1, codes.z_btk.shape[-1])
     mean_k = z_nk[place_n[:: len(place_n) // ROWS + 1]].mean(axis=0, dtype=np.float64).astype(np.float32)

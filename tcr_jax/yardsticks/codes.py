@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tcr_jax.dictionary import encode
 from tcr_jax.params import Dictionary
+from tcr_jax.process import history
 from tcr_jax.store import Store, ordered_batches
 from tcr_jax.store.split import Split
 from tcr_jax.typing import DROPPED
@@ -22,6 +24,10 @@ class CodeTable(NamedTuple):
     z_btk: np.ndarray  # float16
     token_bt: np.ndarray
     document_bt: np.ndarray  # DROPPED where not kept, or of another split
+
+    def scored(self, lags: int) -> np.ndarray:
+        """Which positions have `lags` earlier ones in their own document, all kept: [b, t]."""
+        return np.asarray(jax.vmap(history, (0, None))(jnp.asarray(self.document_bt), lags))
 
     def batches(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(z_btk, document_bt), each context once, in order; the last batch is filled with dropped positions."""

@@ -41,7 +41,8 @@ def ica_concepts(x_nd: np.ndarray, latents: int, key: jax.Array, iterations: int
 
 def match_by_code(first: Dictionary, second: Dictionary, x_nd: np.ndarray) -> Matching:
     """Pairs concepts by the |correlation| of their codes over the same tokens, the greatest in total."""
-    return match(correlations(encode(first, x_nd), encode(second, x_nd)))
+    samples_nd = jnp.asarray(x_nd)
+    return match(correlations(encode(first, samples_nd), encode(second, samples_nd)))
 
 
 def resampled(document_n: np.ndarray, rng: np.random.Generator) -> np.ndarray:

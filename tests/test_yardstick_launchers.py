@@ -1,0 +1,49 @@
+"""The launchers of the hurdle process and of stability, from a store to figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tcr_jax import Config
+from tcr_jax.loop import train
+from tcr_jax.mesh import make_mesh
+from tests import programs
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory, small_store: Path) -> Path:
+    """A run of two steps."""
+    directory = tmp_path_factory.mktemp("run")
+    config = Config(store=str(small_store), latents=16, topk=4, lags=1, batch=8, steps=2, decay=0.5)
+    train(config, directory, make_mesh(config))
+    return directory
+
+
+def test_hurdle(workdir: Path, tmp_path: Path) -> None:
+    """A row for each control and each model asked for, with gains and with how much of B and M is used."""
+    out = tmp_path / "rows.json"
+    flags = ("--models=identity,own,both", "--steps=5", "--refit_steps=5", "--lags=2", "--targets=8", f"--out={out}")
+    done = programs.run(
+        programs.environment(tmp_path / "cache"), "-m", "experiments.hurdle", f"--workdir={workdir}", *flags
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["model"]: row for row in json.loads(out.read_text())}
+    assert list(rows) == ["previous token", "current token", "bigram", "own", "both"]
+    assert 0 < rows["own"]["b"] < 0.07 and rows["own"]["m"] == 0 < rows["both"]["m"] < 0.5
+    assert all(set(row["gain"]["all"]) == {"fires", "sign", "size"} for row in rows.values())
+
+
+def test_stability(small_store: Path, tmp_path: Path) -> None:
+    """Both kinds of fit at every threshold; counts that fit together."""
+    out = tmp_path / "figures.json"
+    flags = ("--latents=4", "--lags=1", "--bootstraps=1", "--choose=2", "--effect=0.01", "--stable=0", f"--out={out}")
+    done = programs.run(
+        programs.environment(tmp_path / "cache"), "-m", "experiments.stability", f"--store={small_store}", *flags
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())
+    assert 0 < figures["mean_correlation"] <= 1
+    assert [row["fit"] for row in figures["certificates"]] == ["plain", "within bigrams"]
+    for row in figures["certificates"]:
+        assert row["chosen"] >= row["comparable"] >= row["same_sign"] >= row["certified"]
