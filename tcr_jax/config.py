@@ -144,7 +144,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_decay": 1e-4,
         "clip": 1e9,
     },
-    "sae_relu": SAE | {"activation": "relu", "code_l1": 0.5},
+    "sae_relu": SAE | {"activation": "relu", "code_l1": 6.0},
     "sae_topk": SAE | {"activation": "relu_topk"},
     "sae_batchtopk": SAE | {"activation": "batch_topk"},
 }

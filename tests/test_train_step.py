@@ -101,9 +101,9 @@ def test_training_learns() -> None:
 @pytest.mark.parametrize("name", ["sae_relu", "sae_topk", "sae_batchtopk"])
 def test_sparse_autoencoders_train(name: str) -> None:
     """The same step trains a dictionary alone, on any mesh: reconstruction improves, and nothing else is there."""
-    config = dataclasses.replace(CONFIG, **PRESETS[name], steps=100, model_shards=2)
+    config = dataclasses.replace(CONFIG, **PRESETS[name], steps=50, model_shards=2)
     _, first = trained(config, 1)
-    state, last = trained(config, 100)
+    state, last = trained(config, 50)
     assert float(last["fvu"]) < 0.8 * float(first["fvu"])
     assert state.params.process == Process(None, None, None)
     assert float(last["loss"]) == pytest.approx(

@@ -40,6 +40,7 @@ _PRESETS = flags.DEFINE_multi_enum("preset", list(PEER), list(PEER), "autoencode
 _LATENTS = flags.DEFINE_integer("latents", 768, "latents in each", 1)
 _TOPK = flags.DEFINE_integer("topk", 32, "latents kept a token", 1)
 _STEPS = flags.DEFINE_integer("steps", 250, "optimiser steps", 1)
+_BATCH = flags.DEFINE_integer("batch", 32, "contexts a step", 1)
 _SEEDS = flags.DEFINE_integer("seeds", 1, "seeds of each", 1)
 
 
@@ -95,7 +96,8 @@ def main() -> None:
         for seed in range(_SEEDS.value):
             sizes: dict[str, Any] = {"latents": _LATENTS.value, "topk": _TOPK.value}
             sizes |= {"steps": _STEPS.value, "seed": seed}
-            config = Config(**PRESETS[preset], **sizes, store=_STORE.value, checkpoint_every=_STEPS.value)
+            run = {"store": _STORE.value, "batch": _BATCH.value, "checkpoint_every": _STEPS.value}
+            config = Config(**PRESETS[preset], **sizes, **run)
             workdir = out / f"{preset}-{seed}"
             train(config, workdir, make_mesh(config))
             add({"preset": preset, "seed": seed, "by": "tcr_jax", **measured(load_run(workdir).params.dictionary)})
