@@ -21,7 +21,7 @@ def fit_process(
     batches: Iterable[Batch],
     *,
     lags: int,
-    ridge: float = 1e-3,
+    ridge: float = 0.03,
     parents: int | None = 32,
     instantaneous: bool = True,
 ) -> Process:
@@ -52,7 +52,7 @@ def fit_moments(
     moments: CodeMoments,
     *,
     lags: int | None = None,
-    ridge: float = 1e-3,
+    ridge: float = 0.03,
     parents: int | None = 32,
     rank_k: Array | None = None,
 ) -> Process:
@@ -83,7 +83,7 @@ def fit_support(
     source_kp: Array | np.ndarray,
     *,
     lags: int | None = None,
-    ridge: float = 1e-3,
+    ridge: float = 0.03,
     table_jhk: Array | None = None,
 ) -> Process:
     """Least squares on given parents: source a k + j is concept j at lag a (0: the token itself), negative is none."""

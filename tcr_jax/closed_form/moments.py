@@ -38,6 +38,13 @@ class Ends(NamedTuple):
     value_nla: np.ndarray
 
 
+class Decoded(NamedTuple):
+    """Sums of what the decoder's sum is to equal, y = (x - mean) / scale - b_dec = W_dec^T z + error."""
+
+    sum_d: jax.Array  # sum_t y_t
+    cross_ldk: tuple[jax.Array, ...]  # sum_t y_t z_{t-h}^T, h = 1 .. lags
+
+
 class CodeMoments(NamedTuple):
     """Sums over the scored tokens, those with `lags` earlier tokens in their own document."""
 
@@ -45,6 +52,7 @@ class CodeMoments(NamedTuple):
     sum_lk: jax.Array  # sum_t z_{t-h}; here index 0 of `l` is lag 0
     cross_lkk: tuple[jax.Array, ...]  # S_{0,h} = sum_t z_t z_{t-h}^T, h = 0 .. lags
     ends: Ends
+    decoded: Decoded | None = None
 
     @property
     def lags(self) -> int:
@@ -55,17 +63,24 @@ class CodeMoments(NamedTuple):
         return self.sum_lk.shape[1]
 
 
-def collect_moments(dictionary: Dictionary, batches: Iterable[Batch], lags: int) -> CodeMoments:
+def collect_moments(
+    dictionary: Dictionary, batches: Iterable[Batch], lags: int, *, decoded: bool = False
+) -> CodeMoments:
     """Moments of the codes of batches of activations: encoded as they come, kept as sums.
 
     A batch may be sharded over a mesh by its sequences. Processes that each read their own batches `merge` their sums.
 
+    Args:
+      dictionary: frozen.
+      batches: of activations.
+      lags: tokens back.
+      decoded: also with the activations themselves, which `fit_decoded` needs.
+
     Raises:
       ValueError: no token has `lags` earlier tokens in its own document.
     """
-    encoded = jax.jit(encode)
-    codes = ((encoded(dictionary, batch.x_btd), jnp.asarray(batch.document_bt)) for batch in batches)
-    return code_moments(codes, lags, active_latents(dictionary))
+    parts = (_parts(dictionary, jnp.asarray(batch.x_btd), jnp.asarray(batch.document_bt), decoded) for batch in batches)
+    return _summed(parts, lags, active_latents(dictionary))
 
 
 def active_latents(dictionary: Dictionary) -> int:
@@ -75,42 +90,72 @@ def active_latents(dictionary: Dictionary) -> int:
 
 def code_moments(codes: Iterable[tuple[Array, Array]], lags: int, active: int) -> CodeMoments:
     """Moments of batches (z_btk, document_bt) of which at most `active` latents a token are not zero; see above."""
-    sums, ends = None, []
-    for z_btk, document_bt in codes:
-        if sums is None:
-            sums = _nothing(z_btk.shape[-1], lags)
-        sums, index_bta, value_bta, scored_bt = _add_batch(*sums, z_btk, document_bt, active)
-        ends.append(_ends(np.asarray(scored_bt), np.asarray(index_bta), np.asarray(value_bta), lags))
-    if sums is None or not float(sums[0][0]):
-        raise ValueError(f"lags={lags}: no token has so many earlier ones in its own document; lower lags")
-    tokens, sum_lk, *cross_lkk = sums[0]
-    return CodeMoments(float(tokens), sum_lk, tuple(cross_lkk), _joined(ends))
+    return _summed(((z_btk, document_bt, None) for z_btk, document_bt in codes), lags, active)
 
 
 def merge(first: CodeMoments, second: CodeMoments) -> CodeMoments:
     """The moments of two texts together."""
-    cross_lkk = tuple(map(jnp.add, first.cross_lkk, second.cross_lkk))
+    sums = [(m.sum_lk, m.cross_lkk, m.decoded) for m in (first, second)]
+    sum_lk, cross_lkk, decoded = jax.tree.map(jnp.add, *sums)
     ends = _joined([first.ends, second.ends])
-    return CodeMoments(first.tokens + second.tokens, first.sum_lk + second.sum_lk, cross_lkk, ends)
+    return CodeMoments(first.tokens + second.tokens, sum_lk, cross_lkk, ends, decoded)
 
 
-Sums = tuple[jax.Array, ...]
-"""Count, sums of z, and S_{0,h} lag by lag."""
+Part = tuple[Array, Array, Array | None]
+"""z_btk, document_bt, and y_btd where it is asked for."""
 
 
-def _nothing(latents: int, lags: int) -> tuple[Sums, Sums]:
+def _summed(parts: Iterable[Part], lags: int, active: int) -> CodeMoments:
+    sums, ends = None, []
+    for part in parts:
+        if sums is None:
+            sums = _nothing(part, lags)
+        sums, index_bta, value_bta, scored_bt = _add_batch(*sums, *part, active)
+        ends.append(_ends(np.asarray(scored_bt), np.asarray(index_bta), np.asarray(value_bta), lags))
+    if sums is None or not float(sums[0].tokens):
+        raise ValueError(f"lags={lags}: no token has so many earlier ones in its own document; lower lags")
+    total = sums[0]
+    return CodeMoments(float(total.tokens), total.sum_lk, total.cross_lkk, _joined(ends), total.decoded)
+
+
+class _Sums(NamedTuple):
+    """The fields of `CodeMoments` that are sums."""
+
+    tokens: jax.Array
+    sum_lk: jax.Array
+    cross_lkk: tuple[jax.Array, ...]
+    decoded: Decoded | None
+
+
+def _nothing(part: Part, lags: int) -> tuple[_Sums, _Sums]:
     """Sums over nothing, and what float32 additions lost of them."""
-    shapes = [(), (lags + 1, latents), *[(latents, latents)] * (lags + 1)]
-    total, lost = (tuple(jnp.zeros(shape) for shape in shapes) for _ in range(2))
-    return total, lost
+
+    def zeros() -> _Sums:
+        latents, decoded = part[0].shape[-1], None
+        if part[2] is not None:
+            width = part[2].shape[-1]
+            decoded = Decoded(jnp.zeros(width), tuple(jnp.zeros((width, latents)) for _ in range(lags)))
+        cross_lkk = tuple(jnp.zeros((latents, latents)) for _ in range(lags + 1))
+        return _Sums(jnp.zeros(()), jnp.zeros((lags + 1, latents)), cross_lkk, decoded)
+
+    return zeros(), zeros()
+
+
+@functools.partial(jax.jit, static_argnames="decoded")
+def _parts(dictionary: Dictionary, x_btd: Array, document_bt: Array, decoded: bool) -> Part:
+    z_btk = encode(dictionary, x_btd)
+    if not decoded:
+        return z_btk, document_bt, None
+    bias_d = 0 if dictionary.decoder_bias_d is None else dictionary.decoder_bias_d
+    return z_btk, document_bt, (x_btd.astype(jnp.float32) - dictionary.mean_d) / dictionary.scale - bias_d
 
 
 @functools.partial(jax.jit, static_argnames="active", donate_argnums=(0, 1))
 def _add_batch(
-    sums: Sums, lost: Sums, z_btk: Array, document_bt: Array, active: int
-) -> tuple[tuple[Sums, Sums], jax.Array, jax.Array, jax.Array]:
+    sums: _Sums, lost: _Sums, z_btk: Array, document_bt: Array, y_btd: Array | None, active: int
+) -> tuple[tuple[_Sums, _Sums], jax.Array, jax.Array, jax.Array]:
     """The sums with one more batch, its active latents and their values, and its scored tokens."""
-    lags, latents = len(sums) - 3, z_btk.shape[-1]
+    lags, latents = len(sums.cross_lkk) - 1, z_btk.shape[-1]
     document_bt = jnp.asarray(document_bt)
     scored_bt = jax.vmap(history, (0, None))(document_bt, lags)
     z_btk = jnp.where(document_bt[..., None] >= 0, z_btk, 0)
@@ -120,19 +165,29 @@ def _add_batch(
     def earlier(values_bt: jax.Array, lag: int) -> jax.Array:
         return jnp.roll(values_bt, lag, axis=1)  # what wraps round is never scored
 
+    def scored(values_btv: jax.Array) -> jax.Array:
+        return jnp.where(scored_bt[..., None], values_btv, 0)
+
+    def with_earlier(values_btv: jax.Array, lag: int) -> jax.Array:
+        return jnp.einsum("btv,btk->vk", values_btv, earlier(z_btk, lag), precision="highest")
+
     def product(lag: int) -> jax.Array:
         if active * SCATTERED > latents:
-            scored_btk = jnp.where(scored_bt[..., None], z_btk, 0).reshape(-1, latents)
-            return jnp.matmul(scored_btk.T, earlier(z_btk, lag).reshape(-1, latents), precision="highest")
-        scored_bta = jnp.where(scored_bt[..., None], value_bta, 0)
+            return with_earlier(scored(z_btk), lag)
         place = index_bta[..., :, None] * latents + earlier(index_bta, lag)[..., None, :]
-        value = scored_bta[..., :, None] * earlier(value_bta, lag)[..., None, :]
+        value = scored(value_bta)[..., :, None] * earlier(value_bta, lag)[..., None, :]
         return jnp.zeros(latents**2).at[place.reshape(-1)].add(value.reshape(-1)).reshape(latents, latents)
 
-    sum_lk = [jnp.where(scored_bt[..., None], earlier(z_btk, lag), 0).sum((0, 1)) for lag in range(lags + 1)]
-    terms = (scored_bt.sum(), jnp.stack(sum_lk), *map(product, range(lags + 1)))
-    sums, lost = zip(*map(compensated, sums, lost, terms), strict=True)
-    return (sums, lost), index_bta, value_bta, scored_bt
+    decoded = None
+    if y_btd is not None:
+        y_btd = scored(y_btd)
+        decoded = Decoded(y_btd.sum((0, 1)), tuple(with_earlier(y_btd, lag) for lag in range(1, lags + 1)))
+    sum_lk = jnp.stack([scored(earlier(z_btk, lag)).sum((0, 1)) for lag in range(lags + 1)])
+    terms = _Sums(scored_bt.sum(dtype=jnp.float32), sum_lk, tuple(map(product, range(lags + 1))), decoded)
+    leaves, structure = jax.tree.flatten(sums)
+    added = [compensated(*of) for of in zip(leaves, jax.tree.leaves(lost), jax.tree.leaves(terms), strict=True)]
+    totals = tuple(jax.tree.unflatten(structure, part) for part in zip(*added, strict=True))
+    return totals, index_bta, value_bta, scored_bt
 
 
 def _ends(scored_bt: np.ndarray, index_bta: np.ndarray, value_bta: np.ndarray, lags: int) -> Ends:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tcr_jax.closed_form import CodeMoments, code_moments, collect_moments, fit_moments, fit_support
+from tcr_jax.closed_form import CodeMoments, code_moments, collect_moments, fit_decoded, fit_moments, fit_support
 from tcr_jax.closed_form.fit import present_order
 from tcr_jax.closed_form.moments import active_latents
 from tcr_jax.dictionary import encode
@@ -28,7 +28,7 @@ def prediction_ladder(
     *,
     lags: int,
     parents: int = 32,
-    ridge: float = 1e-3,
+    ridge: float = 0.03,
     distance: int = 100,
     processes: Mapping[str, Process] | None = None,
     domains: Mapping[int, str] | None = None,
@@ -37,10 +37,10 @@ def prediction_ladder(
     """R^2 of z and of x on held-out documents, everything fitted in closed form on training documents.
 
     `nothing`: the training mean. `own past`, `past` (B), `present` (M), `both`: with all sources, and with at most
-    `parents` a concept. `lift`: the same number of delayed parents, chosen by co-occurrence instead. `token`,
-    `previous token`, `bigram`: token identity. `token + M`: M fitted on what token identity leaves, added to it.
-    `VAR`: the dense autoregression of x. `random basis`: `past` on random directions. `distant`: lag 1, `distance`
-    tokens away; scored on other tokens, with its own `nothing`.
+    `parents` a concept; `past, for x` with as many on average, fitted to the decoded prediction. `lift`: as many
+    parents, chosen by co-occurrence instead. `token`, `previous token`, `bigram`: token identity. `token + M`: M fitted
+    on what token identity leaves, added to it. `VAR`: the dense autoregression of x. `random basis`: `past` on random
+    directions. `distant`: lag 1, `distance` tokens away; scored on other tokens, with its own `nothing`.
 
     Args:
       dictionary: frozen.
@@ -61,11 +61,12 @@ def prediction_ladder(
     def scored(dictionary: Dictionary, predictors: Mapping[str, Predictor], **others: int) -> dict[str, float]:
         return score(dictionary, predictors, heldout(), others.get("lags", lags), domains)
 
-    moments = collect_moments(dictionary, train(), lags)
+    moments = collect_moments(dictionary, train(), lags, decoded=True)
     rank_k = present_order(moments)
     fits = dict(processes or {})
     fits |= fitted(moments, rank_k, parents, ridge)
     fires = code_moments(_fires(dictionary, train()), lags, active_latents(dictionary))
+    fits["past, for x"] = fit_decoded(dictionary, moments, parents=parents, ridge=ridge)
     fits["lift"] = fit_support(moments, co_occurring(fires, parents), ridge=ridge)
     words = {"previous token": group_means(dictionary, train(), previous)}
     words["token"] = group_means(dictionary, train(), current)
