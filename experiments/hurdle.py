@@ -33,6 +33,7 @@ _PRICES = flags.DEFINE_multi_float("prices", [0.02], "L1 prices: one B, M and bo
 _LAGS = flags.DEFINE_integer("lags", 3, "tokens back that B reaches", 1)
 _SCORED = flags.DEFINE_integer("scored_lags", None, "history a token must have to count (default: --lags)", 1)
 _SIZES = flags.DEFINE_bool("sizes", False, "let effects depend on how strongly a source fires, not on its sign alone")
+_DECAYS = flags.DEFINE_multi_float("decays", [], "memories of the past that fade by this factor a token", 0, 1)
 _TARGETS = flags.DEFINE_integer(
     "targets", None, "concepts predicted, drawn at random (default: all); sums are scaled", 1
 )
@@ -102,7 +103,7 @@ def main() -> None:
     targets = None
     if _TARGETS.value is not None:
         targets = np.sort(np.random.default_rng(_SEED.value).choice(k, min(_TARGETS.value, k), replace=False))
-    base = base_process(train.batches(rows), lags, sizes=_SIZES.value, targets=targets)
+    base = base_process(train.batches(rows), lags, sizes=_SIZES.value, decays=_DECAYS.value, targets=targets)
     how: dict[str, Any] = {"lags": _SCORED.value or lags, "domain_of": domains(store)}
     cost = bits(base, heldout.batches(rows), **how)
     scale = k / len(base.target_i)

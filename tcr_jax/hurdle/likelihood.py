@@ -110,7 +110,6 @@ class Pool:
 def _token_nats(process: HurdleProcess, z_btk: Array, document_bt: Array, lags: int) -> tuple[jax.Array, jax.Array]:
     """[fires, sign, size] of every token, and which tokens count."""
     feature_nf, scored_n = features(process, z_btk, document_bt, lags)
-    feature_nf = feature_nf[:, : (process.lags + 1) * process.rate_ck.size]
     z_ni = targets_of(process, z_btk, lags)
     links: dict[Part, Link] = {part: getattr(process, part) for part in PARTS}
     parts = [nats(part, process, link.predict(feature_nf), z_ni).sum(axis=1) for part, link in links.items()]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tcr_jax.hurdle import HurdleConfig, HurdleProcess, base_process, bits, fit_hurdle
+from tcr_jax.hurdle.process import features
 from tcr_jax.knobs import ConfigError
 from tcr_jax.yardsticks.codes import CodeTable
 
@@ -133,10 +134,34 @@ def test_same_tokens(base: HurdleProcess) -> None:
     np.testing.assert_allclose(bits(short, HELDOUT.batches(32), lags=2)["all"], bits(base, HELDOUT.batches(32))["all"])
 
 
+def test_memory() -> None:
+    """The last entry of B is the fading sum over the document's past, up to the token before; nothing crosses over."""
+    rng = np.random.default_rng(0)
+    z_btk = rng.choice([-1.0, 0.0, 0.0, 2.0], (2, 12, 3)).astype(np.float32)
+    document_bt = np.array([[0] * 12, [1] * 5 + [-1] + [2] * 6], np.int32)
+    process = base_process([(z_btk, document_bt)], 1, decays=(0.8,))
+    feature_nf, scored_n = features(process, z_btk, document_bt, 2)
+    memory_btck = np.asarray(feature_nf)[:, -6:].reshape(2, 10, 2, 3)
+    expected = [z_btk[1, 6:9] > 0, z_btk[1, 6:9] < 0]  # of token 9: tokens 6, 7, 8 of document 2
+    weight_t = 0.8 ** np.arange(3)[::-1] * 0.6
+    np.testing.assert_allclose(memory_btck[1, 7], np.einsum("t,ctk->ck", weight_t, expected), rtol=1e-5)
+    assert np.asarray(scored_n).reshape(2, 10)[1].tolist() == [True] * 3 + [False] * 3 + [True] * 4
+
+
+def test_memory_finds_what_lags_cannot(base: HurdleProcess) -> None:
+    """A concept driven by another's firing two tokens ago is found through a memory where B has one lag only."""
+    short = base_process(TRAIN.batches(32), 1, decays=(0.7,))
+    fitted = fit_hurdle(short, TRAIN.shuffled(16, 0), CONFIG, parts=["fires"])
+    b_lcik = np.asarray(fitted.fires.b_lcik)
+    assert b_lcik[1, 0, 1, 0] > 1 and b_lcik.shape[0] == 2
+    np.testing.assert_allclose(np.abs(b_lcik[1, 0, 1]).argmax(), 0)
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
         (lambda: base_process([], 2), "no kept token"),
+        (lambda: base_process([], 2, decays=(1.0,)), "must lie between 0 and 1"),
         (lambda: base_process(TRAIN.batches(32), 1, targets=np.array([K])), "must be concepts, from 0 to 7"),
         (lambda: bits(base_process(TRAIN.batches(32), 2), HELDOUT.batches(32), lags=1), "less than the 2"),
         (lambda: bits(base_process(TRAIN.batches(32), 1), HELDOUT.batches(32), lags=TOKENS), "no token has 128"),
