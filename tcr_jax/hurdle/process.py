@@ -7,8 +7,8 @@
 
 u_c are the channels of a concept: 1[z > 0], 1[z < 0], and, where asked for, z / unit. Beyond single tokens back, the
 past may hold memories, each of which fades at a rate of its own: s_t = decay s_{t-1} + u_t in a document. M is acyclic:
-M_c[i, j] is zero unless j comes before i in one order of the concepts, so that the product over concepts is a likelihood
-of the whole code. Matrices are [target, source].
+M_c[i, j] is zero unless j comes before i in one order of the concepts, so that the product over concepts is the
+likelihood of the whole code. Matrices are [target, source].
 
 Further to the legend of `tcr_jax.typing`: `c` channels, `i` the concepts that are predicted, `f` all features of a
 token, `n` tokens.
