@@ -99,6 +99,7 @@ def agreement(found: Sequence[Intervention]) -> dict[str, float]:
       clear         the change is over them, with either sign
       signs_clear   `signs` among those
       rank          Spearman's correlation of predicted and measured changes; `rank_size`: of their absolute values
+      carried       slope of measured on predicted changes: how much of the effect goes through the edited token
       ..._process   the same for the whole process's prediction
 
     Raises:
@@ -118,6 +119,7 @@ def agreement(found: Sequence[Intervention]) -> dict[str, float]:
         "signs_clear": float(right[clear].mean()) if clear.any() else float("nan"),
         "rank": _spearman(direct, measured),
         "rank_size": _spearman(np.abs(direct), np.abs(measured)),
+        "carried": float(direct @ measured / max(direct @ direct, 1e-30)),
         "signs_process": float((np.sign(process) == np.sign(measured)).mean()),
         "rank_process": _spearman(process, measured),
     }

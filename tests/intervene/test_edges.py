@@ -55,6 +55,7 @@ def test_a_model_that_follows_the_process_agrees_with_it(process: Process) -> No
     scores = agreement(found)
     assert scores["rank_process"] == pytest.approx(1) and scores["signs_process"] == 1
     assert scores["signs"] > 0.9 and scores["rank"] > 0.9 and scores["precision"] > 0.9
+    assert scores["carried"] == pytest.approx(1, abs=0.1)
 
 
 def test_a_model_that_knows_nothing_of_it_agrees_by_chance(process: Process) -> None:
