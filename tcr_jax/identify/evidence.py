@@ -34,14 +34,8 @@ class Evidence(struct.PyTreeNode):
     m_free_kk: Array
 
 
-def seen(evidence: Evidence, m_kk: Array, off_kk: Array) -> jax.Array:
-    """(B' - E B' + B' E) (I - M), which B is to be near to: [k, l k]."""
-    turned_lkk = evidence.b_lkk - off_kk @ evidence.b_lkk + evidence.b_lkk @ off_kk
-    return to_rows(turned_lkk @ (jnp.eye(len(m_kk)) - m_kk))
-
-
 def past(evidence: Evidence, m_kk: Array) -> jax.Array:
-    """Covariance of z = (I - M)^{-1} z' over the lags, [l k, l k]: the metric of what is seen, but for a_i."""
+    """Covariance of z = (I - M)^{-1} z' over the lags, [l k, l k]: the metric of residuals, but for a_i."""
     k, size = len(m_kk), len(evidence.past_pp)
     total_kk = jnp.linalg.inv(jnp.eye(k) - m_kk)
     past_lklk = jnp.reshape(evidence.past_pp, (size // k, k, size // k, k))
@@ -54,8 +48,10 @@ def pairs(evidence: Evidence, off_kk: Array) -> jax.Array:
 
 
 def residual(evidence: Evidence, estimate: Estimate) -> jax.Array:
-    """What is seen, less B: [k, l k]."""
-    return seen(evidence, estimate.m_kk, estimate.off_kk) - to_rows(estimate.b_lkk)
+    """(B' - E B' + B' E) (I - M) - B: [k, l k]."""
+    off_kk, keep_kk = estimate.off_kk, jnp.eye(len(estimate.m_kk)) - estimate.m_kk
+    turned_lkk = evidence.b_lkk - off_kk @ evidence.b_lkk + evidence.b_lkk @ off_kk
+    return to_rows(turned_lkk @ keep_kk - estimate.b_lkk)
 
 
 def distance(evidence: Evidence, estimate: Estimate) -> jax.Array:

@@ -123,7 +123,7 @@ def _answer(unmixed: Unmixed, related: Related) -> Identified:
     means_lk = unmixed.mean_f.reshape(-1, len(m_kk)) @ to_z_kk.T
     intercept_k = reduced_kk @ means_lk[0] - np.einsum("lij,lj->i", b_lkk, means_lk[1:])
     params = as_params(to_z_kk @ unmixed.to_white_kd, unmixed.mean_d, b_lkk, m_kk, intercept_k)
-    if draws is None or not len(draws.m_kk):
+    if draws is None:
         return Identified(params, None, None, unmixed)
     directions_dk = np.linalg.pinv(unmixed.to_white_kd) @ np.linalg.inv(unmixing_kk)
     estimate = Estimate(jnp.float32(b_lkk), jnp.float32(m_kk), jnp.zeros_like(m_kk, jnp.float32))

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tcr_jax.identify.evidence import Estimate, Evidence, distance, pairs, past, residual, seen
-from tcr_jax.identify.linearised import Linearised, linearised
-from tcr_jax.identify.rows import free_entries, from_rows, regress
+from tcr_jax.identify.evidence import Estimate, Evidence, distance, pairs, past, residual
+from tcr_jax.identify.linearised import solve
+from tcr_jax.identify.rows import free_entries
 from tcr_jax.typing import Array
 
 STEPS = 3
@@ -25,11 +25,11 @@ class Refined(NamedTuple):
     """The restricted estimate, and draws of its error."""
 
     estimate: Estimate
-    draws: Estimate  # [s, ..]: independent draws of (estimate - truth)
+    draws: Estimate | None  # [s, ..]: independent draws of (estimate - truth); None where none were asked for
 
 
 def refine(evidence: Evidence, m_kk: Array, key: jax.Array, draws: int = 64) -> Refined:
-    """Gauss-Newton from M and E = 0. Given these two, each row of B is a regression, solved exactly.
+    """Gauss-Newton from M, B = B' (I - M) and E = 0.
 
     Args:
       evidence: the unrestricted estimates.
@@ -38,45 +38,47 @@ def refine(evidence: Evidence, m_kk: Array, key: jax.Array, draws: int = 64) -> 
       draws: of the error, from its asymptotic normal distribution.
     """
     entry_kq = jnp.asarray(free_entries(np.asarray(evidence.b_free_lkk)))
-    return _refine(evidence, entry_kq, jnp.asarray(m_kk), key, draws)
+    estimate = _start(evidence, jnp.asarray(m_kk))
+    for _ in range(STEPS):
+        estimate = _nearer(evidence, estimate, solve(evidence, entry_kq, estimate, *_pull(evidence, estimate)))
+    noise = functools.partial(_noise, evidence, past(evidence, estimate.m_kk))
+    errors = [solve(evidence, entry_kq, estimate, *noise(draw)) for draw in jax.random.split(key, draws)]
+    return Refined(estimate, jax.tree.map(lambda *parts: jnp.stack(parts), *errors) if errors else None)
 
 
-@functools.partial(jax.jit, static_argnames="draws")
-def _refine(evidence: Evidence, entry_kq: jax.Array, m_kk: jax.Array, key: jax.Array, draws: int) -> Refined:
-    a_k = evidence.information_k
-
-    def step(_: int, estimate: Estimate) -> Estimate:
-        problem = linearised(evidence, entry_kq, estimate)
-        weighted_kp = a_k[:, None] * (residual(evidence, estimate) @ problem.past_pp)
-        move = problem.solve(weighted_kp, pairs(evidence, estimate.off_kk))
-        after = _given(evidence, entry_kq, estimate.m_kk + move.m_kk, estimate.off_kk + move.off_kk)
-        nearer = distance(evidence, after) < distance(evidence, estimate)
-        return jax.tree.map(lambda new, old: jnp.where(nearer, new, old), after, estimate)
-
+@jax.jit
+def _start(evidence: Evidence, m_kk: jax.Array) -> Estimate:
     with jax.default_matmul_precision("highest"):
-        start = _given(evidence, entry_kq, m_kk, jnp.zeros_like(m_kk))
-        estimate = jax.lax.fori_loop(0, STEPS, step, start)
-        draw = functools.partial(_draw, evidence, entry_kq, linearised(evidence, entry_kq, estimate))
-        return Refined(estimate, jax.lax.map(draw, jax.random.split(key, draws)))
+        b_lkk = evidence.b_lkk @ (jnp.eye(len(m_kk)) - m_kk)
+    return Estimate(b_lkk=jnp.where(evidence.b_free_lkk, b_lkk, 0), m_kk=m_kk, off_kk=jnp.zeros_like(m_kk))
 
 
-def _given(evidence: Evidence, entry_kq: jax.Array, m_kk: jax.Array, off_kk: jax.Array) -> Estimate:
-    """With the nearest B."""
-    past_pp = past(evidence, m_kk)
-    b_kp = regress(past_pp, entry_kq, seen(evidence, m_kk, off_kk) @ past_pp)
-    return Estimate(b_lkk=from_rows(b_kp), m_kk=m_kk, off_kk=off_kk)
+@jax.jit
+def _pull(evidence: Evidence, estimate: Estimate) -> tuple[jax.Array, jax.Array]:
+    """The residual, in its metric."""
+    with jax.default_matmul_precision("highest"):
+        weighted_kp = residual(evidence, estimate) @ past(evidence, estimate.m_kk)
+    return evidence.information_k[:, None] * weighted_kp, pairs(evidence, estimate.off_kk)
 
 
-def _draw(evidence: Evidence, entry_kq: jax.Array, problem: Linearised, key: jax.Array) -> Estimate:
-    """The error that a draw of the unrestricted estimates' errors leaves in the restricted one."""
+@jax.jit
+def _nearer(evidence: Evidence, estimate: Estimate, change: Estimate) -> Estimate:
+    """Changed, if that is nearer to the unrestricted estimates."""
+    with jax.default_matmul_precision("highest"):
+        after = jax.tree.map(jnp.add, estimate, change)
+        nearer = distance(evidence, after) < distance(evidence, estimate)
+    return jax.tree.map(lambda new, old: jnp.where(nearer, new, old), after, estimate)
+
+
+@jax.jit
+def _noise(evidence: Evidence, past_pp: Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A draw of the unrestricted estimates' errors, in their metric."""
     a_k, k = evidence.information_k, len(evidence.information_k)
     row_key, *pair_keys = jax.random.split(key, 3)
-    lower_pp = jnp.linalg.cholesky(problem.past_pp)
-    weighted_kp = jnp.sqrt(a_k)[:, None] * (jax.random.normal(row_key, (k, len(lower_pp))) @ lower_pp.T)
+    lower_pp = jnp.linalg.cholesky(past_pp)
+    rows_kp = jnp.matmul(jax.random.normal(row_key, (k, len(lower_pp))), lower_pp.T, precision="highest")
     first_kk, second_kk = (jnp.triu(jax.random.normal(pair_key, (k, k)), 1) for pair_key in pair_keys)
     rest_kk = jnp.sqrt(jnp.maximum(a_k - 1 / a_k[:, None], 0))
     pairs_kk = jnp.sqrt(a_k)[:, None] * first_kk + (first_kk / jnp.sqrt(a_k)[:, None] + rest_kk * second_kk).T
-    move = problem.solve(weighted_kp, pairs_kk)
-    seen_kp = weighted_kp / a_k[:, None] + problem.change(move) @ problem.past_pp
-    error = Estimate(b_lkk=from_rows(regress(problem.past_pp, entry_kq, seen_kp)), m_kk=move.m_kk, off_kk=move.off_kk)
-    return jax.tree.map(lambda value: value / jnp.sqrt(evidence.count), error)
+    size = 1 / jnp.sqrt(evidence.count)
+    return size * jnp.sqrt(a_k)[:, None] * rows_kp, size * pairs_kk
