@@ -2,10 +2,12 @@
 
     python -m experiments.intervals [--preset=realistic] [--tokens=200000] [--seed=10 --seed=11] [field of WorldConfig]
 
-A line a seed, and all together: the share of true effects of B and of M inside their interval, of those found.
+A line a seed, and all together: of the true effects of B and of M that were found, the share inside their interval; and
+how many were found that are none. These have no true size to be inside of: they are counted apart, as are those missed.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +31,20 @@ HELDOUT = 10_000
 """Tokens on which found concepts are matched with true ones."""
 
 
-def measure(config: WorldConfig) -> dict[str, tuple[int, int]]:
-    """Counts inside and in all, for B and M."""
+class Count(NamedTuple):
+    """Of effects."""
+
+    inside: int  # their interval
+    found: int  # and true
+    false: int
+    missed: int
+
+    def __str__(self) -> str:
+        return f"{self.inside / max(self.found, 1):.1%} of {self.found:,} ({self.false} false, {self.missed} missed)"
+
+
+def measure(config: WorldConfig) -> dict[str, Count]:
+    """For B and for M."""
     world = make_world(config)
     batches = world.batches(math.ceil(_TOKENS.value / config.context))
     found = identify(batches, latents=config.latents, lags=config.lags, draws=_DRAWS.value)
@@ -39,21 +53,26 @@ def measure(config: WorldConfig) -> dict[str, tuple[int, int]]:
     matching = mcc(np.asarray(fresh.z_btk).reshape(-1, config.latents), z_nk).matching
     errors = Process(b_lkk=jnp.asarray(found.b_error_lkk), m_kk=jnp.asarray(found.m_error_kk), intercept_k=None)
     process = found.params.process.replace(intercept_k=None)
-    return coverage(world.params.process, process, errors, matching)
+    counts = {}
+    for name, (inside, true) in coverage(world.params.process, process, errors, matching).items():
+        field = {"B": "b_lkk", "M": "m_kk"}[name]
+        there, all_found = (int(np.count_nonzero(getattr(p, field))) for p in (world.params.process, process))
+        counts[name] = Count(inside, true, all_found - true, there - true)
+    return counts
 
 
 def main() -> None:
     fields = {**PRESETS[_PRESET.value], **config_flags.given(WorldConfig)}
-    total = {"B": (0, 0), "M": (0, 0)}
+    total = dict.fromkeys("BM", Count(0, 0, 0, 0))
     for seed in _SEED.value:
         counts = measure(WorldConfig(**{**fields, "seed": seed}))
-        total = {name: (total[name][0] + inside, total[name][1] + found) for name, (inside, found) in counts.items()}
+        total = {name: Count(*map(sum, zip(total[name], counts[name], strict=True))) for name in total}
         print(f"seed {seed}: {_line(counts)}", flush=True)
     print(f"all: {_line(total)}")
 
 
-def _line(counts: dict[str, tuple[int, int]]) -> str:
-    return ", ".join(f"{name} {inside / max(found, 1):.1%} of {found}" for name, (inside, found) in counts.items())
+def _line(counts: dict[str, Count]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 if __name__ == "__main__":
