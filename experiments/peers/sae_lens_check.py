@@ -96,7 +96,7 @@ def main() -> None:
         for seed in range(_SEEDS.value):
             sizes: dict[str, Any] = {"latents": _LATENTS.value, "topk": _TOPK.value}
             sizes |= {"steps": _STEPS.value, "seed": seed}
-            run = {"store": _STORE.value, "batch": _BATCH.value, "checkpoint_every": _STEPS.value}
+            run: dict[str, Any] = {"store": _STORE.value, "batch": _BATCH.value, "checkpoint_every": _STEPS.value}
             config = Config(**PRESETS[preset], **sizes, **run)
             workdir = out / f"{preset}-{seed}"
             train(config, workdir, make_mesh(config))
