@@ -7,7 +7,7 @@ import pytest
 
 from tests.programs import SMALL, environment, run
 
-LINE = {"step", "tokens", "loss", "reconstruction", "innovation", "sparsity", "acyclicity", "revival"}
+LINE = {"step", "tokens", "loss", "reconstruction", "innovation", "sparsity", "acyclicity", "code", "revival"}
 LINE |= {"fvu", "l0", "dead", "r2_past_present", "zeros_b", "zeros_m", "spectral_radius", "gradient_norm"}
 HELDOUT = {"heldout_loss", "heldout_fvu", "heldout_l0", "heldout_silent", "heldout_r2_past", "heldout_r2_past_present"}
 
