@@ -110,15 +110,15 @@ def halves(directory: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    runs = _RUNS.value or []
-    if bool(runs) == bool(_STORE.value) or len(runs) not in (0, 2):
+    runs, store = _RUNS.value or [], _STORE.value or ""
+    if bool(runs) == bool(store) or len(runs) not in (0, 2):
         raise ConfigError("give either two runs, --runs=DIR,DIR, or a store, --store=DIR")
     figures: dict[str, Any]
     if runs:
         figures = dict(stability(load_run(runs[0]).params, load_run(runs[1]).params))
         say("second run against first", **figures)
     else:
-        figures = halves(_STORE.value)
+        figures = halves(store)
     if _OUT.value:
         write_text(Path(_OUT.value), json.dumps(figures, indent=1) + "\n")
 
