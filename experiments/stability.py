@@ -7,6 +7,7 @@ The second finds concepts by ICA on each half apart, keeps those that come back 
 fits delayed edges on each half, and looks on each half for the edges that the other chose.
 """
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ _BOOTSTRAPS = flags.DEFINE_integer(
 )
 _STABLE = flags.DEFINE_float("stable", 0.9, "mean |correlation| over bootstraps from which a concept is kept")
 _CHOOSE = flags.DEFINE_multi_float("choose", [5.0], "|t| over which an edge is chosen")
+_CONFIRM = flags.DEFINE_multi_float("confirm", [2.0, 5.0], "|t| over which the other half certifies it, signs agreeing")
 _EFFECT = flags.DEFINE_multi_float("effect", [0.02, 0.05, 0.1], "standardised effect over which an edge is chosen")
 _SEED = flags.DEFINE_integer("seed", 0, "of ICA's starts and of the bootstraps", 0)
 _OUT = flags.DEFINE_string("out", None, "JSON file of the figures")
@@ -63,22 +65,21 @@ def concepts(x_nd: np.ndarray, document_n: np.ndarray, seed: int) -> tuple[Dicti
 
 
 def certificates(first: EdgeFit, second: EdgeFit, matchings: Any, scores: Any, fit: str) -> list[dict[str, Any]]:
-    """Each half's edges looked for in the other, at every threshold; sums over the two directions."""
+    """Each half's edges looked for in the other, at every threshold; means over the two directions."""
     rows = []
-    for choose in _CHOOSE.value:
-        for effect in _EFFECT.value:
-            both = [
-                certify(a, b, matching, stable_k=score_k > _STABLE.value, choose=choose, effect=effect)
-                for a, b, matching, score_k in zip((first, second), (second, first), matchings, scores, strict=True)
-            ]
-            mean = Certificate(*np.mean(both, axis=0))
-            shares = {
-                "replicated": mean.certified / max(mean.comparable, 1),
-                "of_all_chosen": mean.certified / max(mean.chosen, 1),
-            }
-            row = {"fit": fit, "choose": choose, "effect": effect, **mean._asdict(), **shares}
-            say(f"{fit}, |t|>{choose:g}, >{effect:g}", **{k: v for k, v in row.items() if isinstance(v, float)})
-            rows.append(row)
+    for choose, confirm, effect in itertools.product(_CHOOSE.value, _CONFIRM.value, _EFFECT.value):
+        both = [
+            certify(a, b, matching, stable_k=score_k > _STABLE.value, choose=choose, confirm=confirm, effect=effect)
+            for a, b, matching, score_k in zip((first, second), (second, first), matchings, scores, strict=True)
+        ]
+        mean = Certificate(*np.mean(both, axis=0))
+        shares = {
+            "replicated": mean.certified / max(mean.comparable, 1),
+            "of_all_chosen": mean.certified / max(mean.chosen, 1),
+        }
+        row = {"fit": fit, "choose": choose, "confirm": confirm, "effect": effect, **mean._asdict(), **shares}
+        say(fit, **{k: v for k, v in row.items() if k != "fit"})
+        rows.append(row)
     return rows
 
 
@@ -106,6 +107,8 @@ def halves(directory: str) -> dict[str, Any]:
     for name, within in (("plain", None), ("within bigrams", bigram)):
         first, second = (edge_fit(table, _LAGS.value, within=within) for table in tables)
         rows += certificates(first, second, matchings, scores, name)
+        nearest = [EdgeFit(fit.effect_lkk[:1], fit.t_lkk[:1]) for fit in (first, second)]
+        rows += certificates(nearest[0], nearest[1], matchings, scores, f"{name}, lag 1 of them")
     return {**figures, "certificates": rows}
 
 
