@@ -60,11 +60,17 @@ def restore(workdir: Path, config: Config = CONFIG, source: Source = SOURCE, dat
         checkpoints.close()
 
 
-def largest_file(directory: Path) -> Path:
-    """The file of B: far larger than the index files, of which Orbax keeps copies that nothing reads."""
-    by_size = sorted(directory.rglob("d/*"), key=lambda path: path.stat().st_size)
-    assert by_size[-1].stat().st_size > 2 * by_size[-2].stat().st_size
-    return by_size[-1]
+def damage(checkpoint: Path, harm: str = "delete") -> None:
+    """Harm every data file of the parameters: Orbax spreads the arrays as it likes, and keeps copies nothing reads."""
+    for victim in (checkpoint / "params").rglob("d/*"):
+        content = bytearray(victim.read_bytes())
+        if harm == "delete":
+            victim.unlink()
+        elif harm == "truncate":
+            victim.write_bytes(content[: len(content) // 2])
+        else:
+            content[len(content) // 2] ^= 1
+            victim.write_bytes(content)
 
 
 def test_latest_and_best_are_kept(saved: Path) -> None:
@@ -109,14 +115,7 @@ def test_a_workdir_without_a_run_says_so(tmp_path: Path, saved: Path) -> None:
 @pytest.mark.parametrize("harm", ["truncate", "flip", "delete"])
 def test_a_damaged_latest_checkpoint_falls_back(workdir: Path, harm: str) -> None:
     """The checkpoint before is used, the damaged one is named and set aside, not deleted."""
-    victim = largest_file(workdir / "checkpoints" / "4" / "params")
-    content = bytearray(victim.read_bytes())
-    if harm == "flip":
-        content[len(content) // 2] ^= 1
-    if harm == "delete":
-        victim.unlink()
-    else:
-        victim.write_bytes(content[: len(content) // 2] if harm == "truncate" else content)
+    damage(workdir / "checkpoints" / "4", harm)
     restored = restore(workdir)
     assert int(restored.state.step) == 3
     assert restored.position == {"next": 3}
@@ -140,7 +139,7 @@ def test_an_array_changed_behind_a_valid_file_is_noticed(workdir: Path) -> None:
 def test_all_checkpoints_damaged_is_an_error(workdir: Path) -> None:
     """Training never silently starts again from step 0: however often it is started, nothing is moved."""
     for step in (1, 3, 4):
-        largest_file(workdir / "checkpoints" / str(step) / "params").unlink()
+        damage(workdir / "checkpoints" / str(step))
     for _ in range(2):
         with pytest.raises(CheckpointError, match="checkpoint 4 .*; checkpoint 3 .*; checkpoint 1 .*None is left"):
             restore(workdir)
@@ -150,7 +149,7 @@ def test_all_checkpoints_damaged_is_an_error(workdir: Path) -> None:
 def test_a_step_damaged_twice_is_set_aside_twice(workdir: Path) -> None:
     """A checkpoint saved again in the place of a damaged one, and damaged again, keeps neither from being kept."""
     for _ in range(2):
-        largest_file(workdir / "checkpoints" / "4" / "params").unlink()
+        damage(workdir / "checkpoints" / "4")
         assert int(restore(workdir).state.step) == 3
         checkpoints = Checkpoints(workdir, CONFIG, SOURCE, "data", make_mesh(CONFIG))
         checkpoints.save(state_at(4), {"next": 4}, 0.6)
@@ -160,7 +159,7 @@ def test_a_step_damaged_twice_is_set_aside_twice(workdir: Path) -> None:
 
 def test_a_report_falls_back_too(workdir: Path) -> None:
     """`load_run` reads the checkpoint before a damaged one and says so; asked for the damaged one, it refuses."""
-    largest_file(workdir / "checkpoints" / "4" / "params").unlink()
+    damage(workdir / "checkpoints" / "4")
     run = load_run(workdir)
     assert run.step == 3
     assert "checkpoint 4 is damaged" in run.damaged[0]
