@@ -1,5 +1,6 @@
 """What a machine can do, measured: the speed of large matrix products, elapsed time, and memory in use."""
 
+import os
 import resource
 import sys
 import time
@@ -48,3 +49,9 @@ def device_peak(mesh: Mesh) -> int | None:
     """Bytes: the most memory that one device of this process has held so far; None where devices do not tell (CPU)."""
     reports = [device.memory_stats() for device in mesh.local_devices]
     return max((report["peak_bytes_in_use"] for report in reports if report), default=None)
+
+
+def memory_of_one() -> int:
+    """Bytes of memory of the first device of this process, or of the machine where devices do not tell (CPU)."""
+    report = jax.local_devices()[0].memory_stats()
+    return report["bytes_limit"] if report else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -15,15 +15,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.machine import device_peak, resident_peak, timed
+from experiments.machine import device_peak, memory_of_one, resident_peak, timed
 from experiments.peers import estimate
 from tcr_jax.identify.source import remembered
 from tcr_jax.identify.types import Batches
 from tcr_jax.scores import recovery
 from tcr_jax.worlds import WorldConfig, ambiguity, assumptions, make_world, sample
 
-HELD = 2**31
-"""Bytes of activations up to which they are kept from the first pass on; above, every pass simulates them anew."""
+HELD = 0.3
+"""Share of memory up to which activations are kept from the first pass on; above, every pass simulates them anew."""
 
 EVERY = 30.0
 """Seconds between lines of progress."""
@@ -38,7 +38,7 @@ class Stream:
     def __init__(self, batches: Batches, count: int, name: str) -> None:
         self.seconds, self._passes, self._count, self._name = 0.0, 0, count, name
         self._told = self._began = time.perf_counter()
-        self._batches = remembered(batches, HELD)
+        self._batches = remembered(batches, int(HELD * memory_of_one()))
 
     def __call__(self) -> Iterator[tuple[jax.Array, jax.Array]]:
         self._passes += 1

@@ -65,15 +65,15 @@ def run_on(
     Returns:
       x_nhd after block `text.layer`; index 0 of `h` is the edited token itself.
     """
-    runs, length = len(change_nd), len(text.token_t)
     past = copy.deepcopy(text.cache)
-    past.crop(start - length)
-    past.batch_repeat_interleave(runs)
+    past.crop(start - len(text.token_t))
+    for block in past.layers[edited_layer:]:  # up to the edit all runs are one
+        block.batch_repeat_interleave(len(change_nd))
 
-    def add(x_nhd: torch.Tensor) -> torch.Tensor:
-        rest_nhd = torch.zeros_like(x_nhd[:, 1:])
-        return x_nhd + torch.cat([change_nd[:, None].to(x_nhd.dtype), rest_nhd], dim=1)
+    def add(x_1hd: torch.Tensor) -> torch.Tensor:
+        first_n1d = x_1hd[:, :1] + change_nd[:, None].to(x_1hd.dtype)
+        return torch.cat([first_n1d, x_1hd[:, 1:].expand(len(change_nd), -1, -1)], dim=1)
 
-    token_nh = np.tile(text.token_t[start : start + horizon + 1], (runs, 1))
-    done = edited_run(model, token_nh, {edited_layer: add}, read=(text.layer,), logits=False, past=past)
+    token_1h = text.token_t[None, start : start + horizon + 1]
+    done = edited_run(model, token_1h, {edited_layer: add}, read=(text.layer,), logits=False, past=past)
     return done.x_btd[text.layer]
