@@ -52,7 +52,8 @@ def run_on(
 ) -> torch.Tensor:
     """The text from token `start` on, its residual stream after block `edited_layer` changed at that token alone.
 
-    Equals a whole run with the same edit, at about (horizon + 1) / length of its cost. Gradients flow to `change_nd`.
+    Equals a whole run with the same edit, at about (horizon + 1) / length of its cost; the blocks up to `edited_layer`
+    are run once for all changes. Gradients flow to `change_nd`.
 
     Args:
       model: the one that the text was remembered with.
