@@ -1,10 +1,14 @@
 """Acts on the concepts of a trained model inside its language model, and compares with what its edges predict.
 
-    python -m experiments.intervene --workdir=RUN [--edges=FILE.csv] [--edited_layer=12] [--carry=gradient]
+    python -m experiments.intervene --workdir=RUN [--edges=FILE.csv] [--edited_layer=8 --edited_layer=12] [--carry=gradient]
 
 Writes interventions.csv, interventions.json and interventions.png. Every figure is of held-out documents: concepts are
 removed where they fire and added where they do not, at one token and an earlier block, and the change of each target is
-read at the dictionary's block some tokens later. See tcr_jax/intervene/study.py.
+read at the dictionary's block some tokens later. See tcr_jax/intervene/study.py. Of several blocks, that is used at
+which training documents agree best with the edges.
+
+A table of edges (experiments.certify writes one) takes the place of the run's own process: what it does not name was
+not selected. Tested are its first edges between two concepts, and beside them those of their sources with themselves.
 """
 
 import csv
@@ -13,11 +17,14 @@ import os
 from pathlib import Path
 from typing import cast, get_args
 
+import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from experiments import launch
 from tcr_jax.checkpoint import Run, load_run
 from tcr_jax.files import write_bytes, write_text
+from tcr_jax.params import Params, Process
 from tcr_jax.relations.edges import rank
 from tcr_jax.relations.evidence import gather
 from tcr_jax.relations.tables import to_json
@@ -40,10 +47,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given 
 _STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
 _OUT = flags.DEFINE_string("out", None, "directory of the results (default: WORKDIR/interventions)")
 _EDGES = flags.DEFINE_string(
-    "edges", None, "CSV with columns source, target, lag, weight (default: the strongest on training documents)"
+    "edges", None, "CSV with columns source, target, lag, weight, best first (default: the run's own, on training text)"
 )
 _COUNT = flags.DEFINE_integer("count", 100, "edges tested at most", 1)
-_EDITED_LAYER = flags.DEFINE_integer("edited_layer", 12, "block after which concepts are edited", 1)
+_EDITED_LAYERS = flags.DEFINE_multi_integer("edited_layer", [12], "block after which concepts are edited", 1)
 _CARRY = flags.DEFINE_enum("carry", "gradient", get_args(Carry), "how directions are carried to that block")
 _OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which each source is edited, of each kind", 2)
 _TRAINING = flags.DEFINE_integer("training", 100, "training contexts that directions are carried with", 1)
@@ -59,16 +66,16 @@ def main() -> None:
     run = load_run(workdir)
     store = Store.open(_STORE.value or run.config.store)
     run.check_source(store.description.source)
-    edges = _read_edges(Path(_EDGES.value)) if _EDGES.value else _strongest(run, store)
+    params, edges = _selected(run, Path(_EDGES.value)) if _EDGES.value else (run.params, _strongest(run, store))
     heldout = run.config.heldout
     result = study(
         load_model(run.source.model, torch.float32, device=_DEVICE.value),
-        run.params,
+        params,
         run.source.layer,
         list(read_passages(store, "train", heldout, _TRAINING.value)),
         list(read_passages(store, "heldout", heldout, _HELDOUT.value)),
-        edges[: _COUNT.value],
-        edited_layer=_EDITED_LAYER.value,
+        edges,
+        edited_layers=_EDITED_LAYERS.value,
         method=cast(Carry, _CARRY.value),
         occurrences=_OCCURRENCES.value,
         seed=_SEED.value,
@@ -96,8 +103,20 @@ def _strongest(run: Run, store: Store) -> list[Edge]:
     return [Edge(edge.source, edge.target, edge.lag, edge.weight) for edge in ranking.delayed]
 
 
+def _selected(run: Run, path: Path) -> tuple[Params, list[Edge]]:
+    """The process that a table lists, and the edges to be tested: see above."""
+    edges, k = _read_edges(path), len(run.params.dictionary.encoder_kd)
+    b_lkk = np.zeros((max((edge.lag for edge in edges), default=1), k, k), np.float32)
+    for edge in edges:
+        b_lkk[edge.lag - 1, edge.target, edge.source] = edge.effect
+    between = [edge for edge in edges if edge.source != edge.target][: _COUNT.value]
+    sources = {edge.source for edge in between}
+    own = [edge for edge in edges if edge.source == edge.target and edge.source in sources]
+    return run.params.replace(process=Process(b_lkk=jnp.asarray(b_lkk), m_kk=None, intercept_k=None)), between + own
+
+
 def _read_edges(path: Path) -> list[Edge]:
-    """Delayed edges between two concepts, in the order of the file."""
+    """Delayed edges, in the order of the file."""
     with path.open(newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
         missing = {"source", "target", "lag", "weight"} - set(table.fieldnames or ())
@@ -106,7 +125,7 @@ def _read_edges(path: Path) -> list[Edge]:
                 f"{path}: no column {', '.join(sorted(missing))}; give a table as experiments.relations writes"
             )
         edges = [Edge(int(r["source"]), int(r["target"]), int(r["lag"]), float(r["weight"])) for r in table]
-    return [edge for edge in edges if edge.lag > 0 and edge.source != edge.target]
+    return [edge for edge in edges if edge.lag > 0]
 
 
 def _write(result: Study, out: Path) -> None:
@@ -123,7 +142,7 @@ def _write(result: Study, out: Path) -> None:
 def _picture(result: Study) -> bytes:
     """Predicted against measured change, a panel for each edit and set."""
     figure = Figure(figsize=(10, 6.5), layout="constrained")
-    panels = figure.subplots(2, 3, squeeze=False)
+    panels = figure.subplots(2, len(result.found) // 2, squeeze=False)
     for axes, ((edit, name), found) in zip(panels.flat, result.found.items(), strict=True):
         axes.errorbar(
             [edge.direct for edge in found],

@@ -1,8 +1,10 @@
 """The launchers of the hurdle process and of stability, from a store to figures."""
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tcr_jax import Config
@@ -56,3 +58,20 @@ def test_stability(small_store: Path, tmp_path: Path) -> None:
     assert {row["fit"].split(",")[0] for row in figures["certificates"]} == {"plain", "within bigrams"}
     for row in figures["certificates"]:
         assert row["chosen"] >= row["comparable"] >= row["same_sign"] >= row["certified"]
+
+
+def test_certify(workdir: Path, tmp_path: Path) -> None:
+    """Edges of the largest predicted effect first, each clear in both halves with one sign."""
+    out = tmp_path / "edges.csv"
+    flags = ("--lags=2", "--folds=2", "--t=0.5", "--effect=0.01", "--within=all", f"--out={out}")
+    done = programs.run(
+        programs.environment(tmp_path / "cache"), "-m", "experiments.certify", f"--workdir={workdir}", *flags
+    )
+    assert done.returncode == 0, done.stderr
+    assert "selected on one half" in done.stdout
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    predicted = [float(row["predicted"]) for row in rows]
+    assert rows and predicted == sorted(predicted, reverse=True)
+    for row in rows:
+        weight, *t = (float(row[name]) for name in ("weight", "t_first", "t_second"))
+        assert 1 <= int(row["lag"]) <= 2 and all(value * np.sign(weight) > 0.5 for value in t)

@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from tcr_jax.intervene.edited_run import edited_run
 from tcr_jax.intervene.passages import Passage
@@ -69,7 +70,7 @@ def run_on(
     past = copy.deepcopy(text.cache)
     past.crop(start - len(text.token_t))
     for block in past.layers[edited_layer:]:  # up to the edit all runs are one
-        block.batch_repeat_interleave(len(change_nd))
+        cast(DynamicLayer, block).batch_repeat_interleave(len(change_nd))
 
     def add(x_1hd: torch.Tensor) -> torch.Tensor:
         first_n1d = x_1hd[:, :1] + change_nd[:, None].to(x_1hd.dtype)

@@ -21,7 +21,7 @@ LEAST_GAIN = 0.25  # a concept that answers less is not pushed harder for it
 
 
 class Study(NamedTuple):
-    """What was measured, by edit ("removal", "addition") and by which edges ("edges", "matched", "random")."""
+    """What was measured, by edit ("removal", "addition") and by which edges ("edges", "matched", "random", "own")."""
 
     found: dict[tuple[str, str], list[Intervention]]
     summary: dict[str, float]
@@ -35,13 +35,13 @@ def study(
     heldout: Sequence[Passage],
     edges: Sequence[Edge],
     *,
-    edited_layer: int,
+    edited_layers: Sequence[int],
     method: Carry = "gradient",
     occurrences: int = 24,
     seed: int = 0,
     on_step: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Study:
-    """Removes and adds every edge's source at the edited layer, and looks at its target `lag` tokens later.
+    """Removes and adds every edge's source at an earlier layer, and looks at its target `lag` tokens later.
 
     An instantaneous edge cannot be tested this way: all concepts of a token are read from the same x, so an edit of x_t
     that moves two of them tells nothing of which one moved the other.
@@ -52,8 +52,9 @@ def study(
       layer: the dictionary's.
       training: passages from which directions are carried and calibrated.
       heldout: passages of documents that saw no training; every measurement is made in them.
-      edges: delayed ones.
-      edited_layer: before `layer`.
+      edges: delayed ones; those of a concept with itself are the set "own", and have no controls.
+      edited_layers: candidates, before `layer`. Used is that whose removals in the training passages agree best with
+        the edges, by rank correlation.
       method: how directions are carried; see `carry`.
       occurrences: tokens a source, of each edit.
       seed: of tokens and random controls.
@@ -61,18 +62,22 @@ def study(
 
     Returns:
       `Study`; its summary holds `agreement` of every edit and set as `removal_edges_signs`, ..., the fidelity scores,
-      and the quality of the carried directions as `carry_gain`, `carry_gain_least`, `carry_leak`.
+      the layer used, and of each candidate, in the training passages, `layer_12_signs` and `layer_12_rank`, and the
+      quality of the carried directions as `layer_12_gain`, `layer_12_gain_least`, `layer_12_leak`.
 
     Raises:
-      ValueError: there are no edges, or none of their sources fires where it can be edited.
+      ValueError: there are no edges between concepts, or none of their sources fires where it can be edited.
     """
-    if not edges:
+    between, own = ([edge for edge in edges if (edge.source == edge.target) == same] for same in (False, True))
+    if not between:
         raise ValueError("no delayed edges to intervene on; give a process with lags, or a table of edges")
     dictionary, process = params.dictionary, params.process
     sources, horizon = sorted({edge.source for edge in edges}), max(edge.lag for edge in edges)
     z_tk = concepts(dictionary, heldout)
 
-    def measure(what: str, passages: Sequence[Passage], sites: Sequence[Site], direction_kd: np.ndarray) -> Response:
+    def measure(
+        what: str, passages: Sequence[Passage], sites: Sequence[Site], direction_kd: np.ndarray, edited_layer: int
+    ) -> Response:
         done = 0
 
         def count() -> None:
@@ -92,36 +97,43 @@ def study(
             on_site=count,
         )
 
-    on_step("carrying directions", 0, 1)
     settings = {"count": CALIBRATION, "horizon": horizon, "seed": seed}
     sites = removals(training, concepts(dictionary, training), sources, **settings)
     if not sites:
         raise ValueError("no source fires in the training passages with room after it; give more of them")
-    direction_kd = _carried(method, model, dictionary, training, sites, edited_layer, layer)
-    first = measure("calibrating", training, sites, direction_kd)
-    wanted_n = _wanted(first, sites)
-    n = np.arange(len(first.source_n))
-    gain_n = first.preactivation.mean_nhk[n, 0, first.source_n] / wanted_n
-    direction_kd[first.source_n] /= np.clip(gain_n, LEAST_GAIN, 1 / LEAST_GAIN)[:, None]
-    summary = {f"carry_{name}": value for name, value in carry.quality(first, wanted_n)._asdict().items()}
+    wanted_n = _wanted(sites)
+    summary: dict[str, float] = {}
+    carried: dict[int, np.ndarray] = {}
+    for at in edited_layers:
+        on_step(f"carrying directions to layer {at}", 0, 1)
+        direction_kd = _carried(method, model, dictionary, training, sites, at, layer)
+        first = measure(f"calibrating at layer {at}", training, sites, direction_kd, at)
+        n = np.arange(len(first.source_n))
+        gain_n = first.preactivation.mean_nhk[n, 0, first.source_n] / wanted_n
+        direction_kd[first.source_n] /= np.clip(gain_n, LEAST_GAIN, 1 / LEAST_GAIN)[:, None]
+        carried[at] = direction_kd
+        tried = interventions(_of(between, first), first, process, first.preactivation)
+        scores = {name: agreement(tried)[name] for name in ("signs", "rank")}
+        scores |= carry.quality(first, wanted_n)._asdict()
+        summary |= {f"layer_{at}_{name}": value for name, value in scores.items()}
+    used = max(carried, key=lambda at: np.nan_to_num(summary[f"layer_{at}_rank"], nan=-1))
+    summary["edited_layer"] = float(used)
 
     counts = cooccurrence(z_tk, [passage.kept_t for passage in heldout], sources, horizon)
     weight_lkk = np.asarray(process.b_lkk)
     sets = {
-        "edges": list(edges),
-        "matched": matched(edges, weight_lkk, counts),
-        "random": at_random(edges, weight_lkk, counts, seed),
-    }
+        "edges": between,
+        "matched": matched(between, weight_lkk, counts),
+        "random": at_random(between, weight_lkk, counts, seed),
+    } | ({"own": own} if own else {})
     found: dict[tuple[str, str], list[Intervention]] = {}
     for edit, choose in (("removal", removals), ("addition", additions)):
         sites = choose(heldout, z_tk, sources, count=occurrences, horizon=horizon, seed=seed)
         if not sites:
             raise ValueError(f"{edit}: no source qualifies in the held-out passages; give more of them")
-        response = measure(edit, heldout, sites, direction_kd)
-        edited = set(response.source_n.tolist())
+        response = measure(edit, heldout, sites, carried[used], used)
         for name, members in sets.items():
-            measured = [edge for edge in members if edge.source in edited]
-            found[edit, name] = interventions(measured, response, process, response.preactivation)
+            found[edit, name] = interventions(_of(members, response), response, process, response.preactivation)
             scores = agreement(found[edit, name])
             summary |= {f"{edit}_{name}_{score}": value for score, value in scores.items()}
         scores = fidelity(response, process, response.preactivation, counts.activity_k, seed=seed)
@@ -154,9 +166,15 @@ def _carried(
     raise ValueError(f"method={method!r} is unknown; choose one of {', '.join(get_args(Carry))}")
 
 
-def _wanted(response: Response, sites: Sequence[Site]) -> np.ndarray:
-    """Mean amount that the sites ask of each of the response's sources."""
+def _of(edges: Sequence[Edge], response: Response) -> list[Edge]:
+    """Those whose source was edited."""
+    edited = set(response.source_n.tolist())
+    return [edge for edge in edges if edge.source in edited]
+
+
+def _wanted(sites: Sequence[Site]) -> np.ndarray:
+    """Mean amount that the sites ask of each of their sources, in ascending order."""
     source_m = np.concatenate([site.source_n for site in sites])
     amount_m = np.concatenate([site.amount_n for site in sites])
-    at_m = np.searchsorted(response.source_n, source_m)
-    return np.bincount(at_m, amount_m, len(response.source_n)) / response.count_n
+    _, at_m, count_n = np.unique(source_m, return_inverse=True, return_counts=True)
+    return np.bincount(at_m, amount_m) / count_n

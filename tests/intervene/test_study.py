@@ -1,6 +1,6 @@
 """Laws of the whole study, on language models that are made up: what they answer is known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -21,10 +21,10 @@ SOURCES = (3, 8, 20)
 def answers(params: Params, gain: float, obeys: bool) -> Callable:
     """In the place of `respond`: an edit of length a along a decoder row moves its concept by `gain` a.
 
-    What follows is what the process says, or noise.
+    What follows an edit of layer 1 is what the process says, and noise with `obeys` false or at another layer.
     """
 
-    def respond(model, dictionary, passages, sites, direction_kd, *, horizon, on_site, **layers):  # type: ignore
+    def respond(model, dictionary, passages, sites, direction_kd, *, edited_layer, layer, horizon, on_site):  # type: ignore
         source_n = np.unique(np.concatenate([site.source_n for site in sites]))
         length_k = np.linalg.norm(direction_kd, axis=1) / np.linalg.norm(by_decoder(dictionary), axis=1)
         amounts = [np.concatenate([site.amount_n[site.source_n == source] for site in sites]) for source in source_n]
@@ -33,7 +33,7 @@ def answers(params: Params, gain: float, obeys: bool) -> Callable:
             gain * np.array([a.mean() for a in amounts]) * length_k[source_n]
         )
         mean_nhk = follow(params.process, change_nk, horizon)
-        if not obeys:
+        if not (obeys and edited_layer == 1):
             mean_nhk[:, 1:] = np.random.default_rng(0).normal(size=mean_nhk[:, 1:].shape)
         effect = Effect(mean_nhk, np.full_like(mean_nhk, 1e-6))
         return Response(source_n, np.array([len(a) for a in amounts]), effect, effect)
@@ -43,7 +43,7 @@ def answers(params: Params, gain: float, obeys: bool) -> Callable:
 
 @pytest.fixture(scope="module")
 def edges(params: Params) -> list[Edge]:
-    """All edges of some sources."""
+    """All edges of some sources with other concepts."""
     b_lkk = np.asarray(params.process.b_lkk)
     return [
         Edge(source, target, lag + 1, float(b_lkk[lag, target, source]))
@@ -61,9 +61,10 @@ def run(
     edges: list[Edge],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Study]:
-    def run(gain: float = 1.0, obeys: bool = True) -> Study:
+    def run(gain: float = 1.0, obeys: bool = True, layers: tuple[int, ...] = (1,), more: Sequence[Edge] = ()) -> Study:
         monkeypatch.setattr(study_module, "respond", answers(params, gain, obeys))
-        return study(*(model, params, LAYER, passages[:20], passages[20:], edges), edited_layer=1, method="decoder")
+        given = (model, params, LAYER, passages[:20], passages[20:], [*edges, *more])
+        return study(*given, edited_layers=layers, method="decoder")
 
     return run
 
@@ -89,7 +90,7 @@ def test_a_model_that_does_not(run: Callable[..., Study]) -> None:
 def test_a_model_that_answers_half_is_asked_for_twice(run: Callable[..., Study]) -> None:
     """Directions are calibrated on training text, so that doses are those that were asked for."""
     half, whole = run(gain=0.5), run(gain=1.0)
-    assert half.summary["carry_gain"] == pytest.approx(0.5) and whole.summary["carry_gain"] == pytest.approx(1)
+    assert half.summary["layer_1_gain"] == pytest.approx(0.5) and whole.summary["layer_1_gain"] == pytest.approx(1)
     for first, second in zip(half.found["removal", "edges"], whole.found["removal", "edges"], strict=True):
         assert first.dose == pytest.approx(second.dose) and first.dose < 0
 
@@ -107,11 +108,30 @@ def test_every_edge_has_controls_of_its_source_and_lag(
                 assert b_lkk[control.lag - 1, control.target, control.source] == 0
 
 
+def test_the_layer_is_that_which_training_text_bears_out(run: Callable[..., Study]) -> None:
+    """Of several, the one at which removals in the training passages agree with the edges."""
+    for layers in ((3, 1), (1, 3)):
+        summary = run(layers=layers).summary
+        assert summary["edited_layer"] == 1
+        assert summary["layer_1_rank"] > 0.9 > 0.5 > summary["layer_3_rank"]
+        assert summary["removal_edges_signs"] > 0.95
+
+
+def test_own_past_is_a_set_by_itself(run: Callable[..., Study]) -> None:
+    """Edges of concepts with themselves change nothing of the others' figures, and have no controls."""
+    own = [Edge(source, source, 1, 0.5) for source in SOURCES]
+    alone, beside = run(), run(more=own)
+    assert [edge[:4] for edge in beside.found["removal", "own"]] == own
+    assert {name for _, name in beside.found} == {"edges", "matched", "random", "own"}
+    for key, found in alone.found.items():
+        assert found == beside.found[key]
+
+
 def test_no_edges_and_unknown_methods_are_named(
     model: PreTrainedModel, params: Params, passages: list[Passage], edges: list[Edge]
 ) -> None:
-    """Nothing to test, or no such way to carry a direction."""
+    """Nothing to test, nothing but own past, or no such way to carry a direction."""
     with pytest.raises(ValueError, match="no delayed edges to intervene on"):
-        study(model, params, LAYER, passages, passages, [], edited_layer=1)
+        study(model, params, LAYER, passages, passages, [Edge(1, 1, 1, 0.5)], edited_layers=(1,))
     with pytest.raises(ValueError, match="method='magic' is unknown; choose one of decoder, means"):
-        study(model, params, LAYER, passages, passages, edges, edited_layer=1, method="magic")  # type: ignore
+        study(model, params, LAYER, passages, passages, edges, edited_layers=(1,), method="magic")  # type: ignore
