@@ -1,11 +1,11 @@
 """Plants relations in real text of three domains, and measures how far they stand out of what is estimated.
 
-    python -m experiments.planted --fillers=CORPUS --out=DIR [--tokens=150000] [--steps=300]
+    python -m experiments.planted --fillers=CORPUS --out=DIR [--tokens=150000] [--steps=300 | --runs=SAE]
 
 CORPUS holds the directories legal, xml and email, as experiments.corpus makes it. Makes text, store, a model trained
-jointly and a TopK sparse autoencoder of the same size, each where it is missing, and writes planted.json. Concepts are
-found and processes fitted on training documents; see tcr_jax/yardsticks/planted.py for the score, and
-experiments/planted_text.py for the templates.
+jointly and a TopK sparse autoencoder of the same size, each where it is missing, and writes planted.json. With --runs,
+dictionaries that are trained already take their place. Concepts are found and processes fitted on training documents;
+see tcr_jax/yardsticks/planted.py for the score, and experiments/planted_text.py for the templates.
 """
 
 import os
@@ -42,7 +42,9 @@ _FILLERS = flags.DEFINE_string("fillers", None, "directory of the corpus that is
 _OUT = flags.DEFINE_string("out", None, "directory of everything that is made", required=True)
 _TOKENS = flags.DEFINE_integer("tokens", 150_000, "tokens of text", 10_000)
 _STEPS = flags.DEFINE_integer("steps", 300, "training steps of each dictionary", 1)
+_RUNS = flags.DEFINE_list("runs", [], "runs of the same model and layer whose dictionaries are taken; none is trained")
 _LAGS = flags.DEFINE_integer("lags", 8, "tokens back that a delayed effect may reach", 1)
+_PARENTS = flags.DEFINE_integer("parents", 32, "effects that a concept receives at most in the closed form", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "of the text and of the training")
 
 HELDOUT = 0.1
@@ -57,13 +59,19 @@ def main() -> None:
         _write_text(Path(_FILLERS.value), out / "text", _TOKENS.value, _SEED.value)
     texts = [f"--text={out / 'text' / domain}" for domain in _domains()]
     _run("extract", f"--out={store}", *texts, f"--max_tokens={2 * _TOKENS.value}")
-    shared = (f"--store={store}", f"--heldout={HELDOUT}", f"--steps={_STEPS.value}", f"--seed={_SEED.value}")
-    _run("train", *shared, f"--workdir={out / 'joint'}", f"--lags={_LAGS.value}")
-    _run("train", *shared, f"--workdir={out / 'sae'}", "--mode=dictionary", "--innovation_weight=0")
-    rows = _scores(Store.open(store), out)
+    runs = {Path(run).name: Path(run) for run in _RUNS.value} or _trained(store, out)
+    rows = _scores(Store.open(store), runs)
     write_text(out / "planted.json", to_json(rows))
     for row in rows:
         print("  ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+
+
+def _trained(store: Path, out: Path) -> dict[str, Path]:
+    """Both dictionaries, trained on the planted text itself."""
+    shared = (f"--store={store}", f"--heldout={HELDOUT}", f"--steps={_STEPS.value}", f"--seed={_SEED.value}")
+    _run("train", *shared, f"--workdir={out / 'joint'}", f"--lags={_LAGS.value}")
+    _run("train", *shared, f"--workdir={out / 'sae'}", "--mode=dictionary", "--innovation_weight=0")
+    return {"joint": out / "joint", "sae": out / "sae"}
 
 
 def _domains() -> list[str]:
@@ -97,20 +105,22 @@ def _run(launcher: str, *flags: str) -> None:
         sys.exit(f"error: experiments.{launcher} ended with status {status}; the same command continues from there")
 
 
-def _scores(store: Store, out: Path) -> list[dict[str, float | int | str]]:
-    """A row for every template and estimate."""
+def _scores(store: Store, runs: dict[str, Path]) -> list[dict[str, float | int | str]]:
+    """A row for every template and estimate: on each dictionary by regression and in closed form, and as trained."""
     label_nl = _labels(store)
     rows: list[dict[str, float | int | str]] = []
-    for name in ("joint", "sae"):
-        run = load_run(out / name)
+    for name, workdir in runs.items():
+        run = load_run(workdir)
+        run.check_source(store.description.source)
         batches = ordered_batches(store, split="train", heldout=HELDOUT, batch=32)
         moments = collect_moments(run.params.dictionary, batches, _LAGS.value)
         std_k = np.sqrt(np.maximum(np.diagonal(_covariance(moments)), 0))
         found = _concepts(store, run.params.dictionary, label_nl)
-        sparse = fit_moments(moments, rank_k=present_order(moments))
-        estimates = {"joint": run.params.process, "joint + closed form": sparse}
-        if name == "sae":
-            estimates = {"SAE + regression": _regression(moments), "SAE + closed form": sparse}
+        sparse = fit_moments(moments, parents=_PARENTS.value, rank_k=present_order(moments))
+        estimates = {f"{name} + regression": _regression(moments), f"{name} + closed form": sparse}
+        trained_b_lkk, trained_m_kk = run.params.process.b_lkk, run.params.process.m_kk
+        if trained_b_lkk is not None and len(trained_b_lkk) >= _LAGS.value and trained_m_kk is not None:
+            estimates[name] = run.params.process
         for estimate, process in estimates.items():
             delayed = delayed_coefficients(process, std_k)
             instantaneous = instantaneous_coefficients(process, std_k)
