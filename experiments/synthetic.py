@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags
 
 from experiments import config_flags, launch
-from experiments.isolated import Died, isolated
+from experiments.isolated import isolated
 from experiments.peers import ESTIMATORS
 from experiments.recovery_row import measure, plain
 from tcr_jax.files import write_text
@@ -64,11 +64,13 @@ def main() -> None:
     worlds = [WorldConfig(**{**fields, "seed": seed}) for seed in _SEED.value]
     jobs = [(config, estimator) for config in worlds for estimator in _ESTIMATOR.value]
     rows, failed = [], []
+    if _OUT.value:  # told at once where it cannot be made
+        Path(_OUT.value).mkdir(parents=True, exist_ok=True)
     for config, estimator in jobs:
         name = f"{estimator}-{config.seed}"
         try:
             row = isolated(measure, config, estimator, _TOKENS.value, _HELDOUT.value)
-        except (ValueError, Died) as error:
+        except (ValueError, MemoryError, RuntimeError) as error:  # also `Died`, and what JAX says of its memory
             failed.append(name)
             print(f"{name} failed: {error}", flush=True)
             continue

@@ -3,10 +3,13 @@
     python -m experiments.synthetic_table --results=DIR [--out=DIR]
 
 Reads every metrics.json below --results. Prints a Markdown table; with --out also writes it to DIR/table.md, and one
-plot a preset to DIR/PRESET.png: z MCC with its floor, F1 of B and M, seconds and memory against k, a line an estimator.
+plot a world to DIR/WORLD.png: z MCC with its floor, F1 of B and M, seconds and memory against k, a line an estimator.
+A world is its preset with the fields that were given other values, such as `realistic, lags=5`.
 """
 
+import dataclasses
 import json
+import math
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -17,6 +20,7 @@ from absl import flags
 from experiments import launch
 from tcr_jax.files import write_text
 from tcr_jax.knobs import ConfigError
+from tcr_jax.worlds import PRESETS, WorldConfig
 
 _RESULTS = flags.DEFINE_string("results", None, "directory with metrics.json files, at any depth", required=True)
 _OUT = flags.DEFINE_string("out", None, "directory for table.md and plots; needs the extra `report`")
@@ -35,7 +39,7 @@ GIVEN = {"varlingam": "varlingam (z given)"}
 class Cell(NamedTuple):
     """One setting and one estimator, whatever the seed: the order of the table."""
 
-    preset: str
+    world: str
     latents: int
     tokens: int
     estimator: str
@@ -47,12 +51,21 @@ def read(results: Path) -> list[Row]:
     for path in sorted(results.rglob("metrics.json")):
         try:
             row = json.loads(path.read_text(encoding="utf-8"))
-            rows.append({**row, "latents": row["world"]["latents"]})
+            named = {"world": world_name(row["preset"], row["world"]), "latents": row["world"]["latents"]}
+            rows.append({**row, **named})
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} was not written by experiments.synthetic ({error!r}); move it away") from error
     if not rows:
         raise ConfigError(f"no metrics.json below {results}; write some with experiments.synthetic --out={results}")
     return rows
+
+
+def world_name(preset: str, fields: Row) -> str:
+    """The preset, and what of the world's fields differs from it, but for the number of concepts and the seed."""
+    usual = {field.name: field.default for field in dataclasses.fields(WorldConfig)} | PRESETS.get(preset, {})
+    ignored = ("latents", "seed")
+    changed = [f"{name}={value}" for name, value in fields.items() if name not in ignored and value != usual.get(name)]
+    return ", ".join([preset, *changed])
 
 
 def grouped(rows: list[Row]) -> dict[Cell, list[Row]]:
@@ -79,7 +92,7 @@ def markdown(rows: list[Row]) -> str:
     for cell, of_cell in grouped(rows).items():
         floor = median_and_worst(of_cell, "z_mcc_floor")
         texts = [
-            cell.preset,
+            cell.world,
             str(cell.latents),
             f"{cell.tokens:.3g}",
             GIVEN.get(cell.estimator, cell.estimator),
@@ -94,8 +107,8 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot(rows: list[Row], preset: str, path: Path) -> None:
-    """Medians over seeds against k, with bars down (for costs: up) to the worst."""
+def plot(rows: list[Row], path: Path) -> None:
+    """Of one world: medians over seeds against k, with bars down (for costs: up) to the worst."""
     with launch.extra("report"):
         from matplotlib.figure import Figure
 
@@ -106,7 +119,7 @@ def plot(rows: list[Row], preset: str, path: Path) -> None:
         "seconds": "seconds",
         "peak_memory_bytes": "peak memory, GB",
     }
-    cells = {cell: of_cell for cell, of_cell in grouped(rows).items() if cell.preset == preset}
+    cells = grouped(rows)
     sizes = sorted({cell.latents for cell in cells})
     estimators = sorted({cell.estimator for cell in cells})
     figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
@@ -126,8 +139,8 @@ def plot(rows: list[Row], preset: str, path: Path) -> None:
                     k, middle, bars, label=GIVEN.get(estimator, estimator), color=f"C{number}", marker="o", capsize=3
                 )
         if name == "z_mcc":
-            floors = [statistics.median(r["z_mcc_floor"] for r in rows if r["latents"] == k) for k in sizes]
-            axes.plot(sizes, floors, "--", color="grey")
+            floors = [median_and_worst([row for row in rows if row["latents"] == k], "z_mcc_floor") for k in sizes]
+            axes.plot(sizes, [pair[0] if pair else math.nan for pair in floors], "--", color="grey")
         if name in BETTER_LOW:
             axes.set_yscale("log")
         axes.set_xscale("log", base=2)
@@ -135,7 +148,7 @@ def plot(rows: list[Row], preset: str, path: Path) -> None:
         axes.set_xlabel("concepts (k)")
         axes.set_title(title)
     figure.axes[0].legend()
-    figure.suptitle(f"world: {preset}")
+    figure.suptitle(f"world: {rows[0]['world']}")
     figure.savefig(path, dpi=120)
 
 
@@ -147,8 +160,8 @@ def main() -> None:
         out = Path(_OUT.value)
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / "table.md", text)
-        for preset in sorted({row["preset"] for row in rows}):
-            plot(rows, preset, out / f"{preset}.png")
+        for world in sorted({row["world"] for row in rows}):
+            plot([row for row in rows if row["world"] == world], out / f"{world.replace(', ', '-')}.png")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,15 @@ def test_rows_that_fail_are_named(tmp_path: Path) -> None:
     assert done.stderr.strip() == "error: 1 of 1 rows failed: gradient-0"
 
 
+def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+    """No estimator runs, only for its result to be lost."""
+    (tmp_path / "file").touch()
+    flags = ("--estimator=gradient", f"--out={tmp_path / 'file' / 'out'}")
+    done = run(environment(tmp_path / "cache"), "-m", "experiments.synthetic", *flags, *SMALL)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("error: [Errno 20] Not a directory")
+
+
 def row(estimator: str, latents: int, seed: int, **values: Any) -> dict[str, Any]:
     scores = dict.fromkeys(("z_mcc", "z_mcc_worst", "eps_mcc", "B_f1", "M_f1", "seconds"), 0.5)
     fixed = {"preset": "paper", "tokens": 1000, "z_mcc_floor": 0.868, "peak_memory_bytes": 2e9}
@@ -58,6 +67,7 @@ def test_the_table_holds_median_and_worst_over_seeds(tmp_path: Path) -> None:
     results, out = tmp_path / "results", tmp_path / "out"
     rows = [row("l1_m", 64, seed, z_mcc=z, seconds=s) for seed, (z, s) in enumerate([(0.9, 3), (0.7, 9), (0.8, 1)])]
     rows += [row("varlingam", 64, 0, B_f1=None), row("l1_m", 128, 0)]
+    rows += [row("l1_m", 64, 3, z_mcc_floor=None, world={"latents": 64, "seed": 3, "lags": 5})]  # of another world
     for number, values in enumerate(rows):
         (results / str(number)).mkdir(parents=True)
         (results / str(number) / "metrics.json").write_text(json.dumps(values))
@@ -66,11 +76,13 @@ def test_the_table_holds_median_and_worst_over_seeds(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == (out / "table.md").read_text()
     lines = done.stdout.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[2].startswith("| paper | 64 | 1e+03 | l1_m | 3 | 0.868 | 0.80000 (0.70000) |")
     assert "| 3 (9) | 2 (2) |" in lines[2]
     assert lines[3].count("| - |") == 1 and "varlingam (z given)" in lines[3]
-    assert (out / "paper.png").stat().st_size > 10_000
+    assert lines[5].startswith("| paper, lags=5 | 64 | 1e+03 | l1_m | 1 | - |")
+    for name in ("paper.png", "paper-lags=5.png"):
+        assert (out / name).stat().st_size > 10_000
     (results / "0" / "metrics.json").write_text("{}")
     done = run(dict(os.environ), *command)
     assert done.returncode == 1 and "metrics.json was not written by experiments.synthetic" in done.stderr
