@@ -18,6 +18,13 @@ UNEXPLAINED = 1e-4
 """Share of the activations' variance from which on it is told."""
 
 
+ONE_TOKEN = 0.1
+"""Share of an innovation's variance that no token should hold: n tokens with one of share s have kurtosis s^2 n."""
+
+LEAST_KURTOSIS = 100.0
+"""Heavy tails that are no outliers, in few tokens."""
+
+
 class Check(NamedTuple):
     """One thing that the theory needs."""
 
@@ -28,7 +35,7 @@ class Check(NamedTuple):
 
 def assumptions(found: Innovations, part: Structure) -> list[Check]:
     """In their published order."""
-    return [_linear(part), _white(found), _rank(part, found.effective_rank), _stable(part), _not_gaussian(found)]
+    return [_linear(part), _white(found), _rank(part, found), _stable(part), _not_gaussian(found)]
 
 
 def _linear(part: Structure) -> Check:
@@ -76,8 +83,12 @@ def _white(found: Innovations) -> Check:
     return Check("A1", True, f"{words} ({found.chance(0):.2g})")
 
 
-def _rank(part: Structure, effective_rank: float) -> Check:
-    known = f"{part.latents} concepts, {part.width} channels of effective rank {effective_rank:.1f}"
+def _rank(part: Structure, found: Innovations) -> Check:
+    known = f"{part.latents} concepts, {part.width} channels of effective rank {found.effective_rank:.1f}"
+    still = np.flatnonzero(found.scale_k == 0)
+    if len(still):
+        words = f"concepts {some(still)} never move, so that these data say nothing of them"
+        return Check("A2", False, f"A2 fails: {known}: {words}")
     if part.latents > part.width or not part.condition < WORST_CONDITION:
         return Check("A2", False, f"A2 fails: {known}: several codes give the same activations")
     words = f"A2 holds for the dictionary: its condition number is {part.condition:.3g} ({known})"
@@ -109,7 +120,7 @@ def _not_gaussian(found: Innovations) -> Check:
 def nearness(found: Innovations, failing: list[str]) -> list[str]:
     """To the truth, of those innovations that are identified at all."""
     expected_k = found.expected_k
-    known = np.flatnonzero(expected_k)
+    known = np.flatnonzero(expected_k * found.scale_k)
     if not len(known):
         return []
     worst, tokens = known[expected_k[known].argmin()], f"{found.fitted:,.0f} tokens"
@@ -133,15 +144,26 @@ def nearness(found: Innovations, failing: list[str]) -> list[str]:
     return lines
 
 
-def warnings(found: Innovations, settled: bool | None) -> list[str]:
-    k, lines = len(found.scale_k), []
+def of_ica(latents: int, tokens: float, settled: bool | None) -> list[str]:
+    """What to beware of in an answer of ICA."""
+    lines = []
     if settled is False:
-        lines.append("warning: ICA did not come to rest: another seed may give another answer")
-    if found.fitted < k**2 / 10:
-        lines.append(f"warning: {found.fitted:,.0f} tokens; {k} concepts need about {k**2 // 10:,} (k^2 / 10) for ICA")
-    still = np.flatnonzero(found.scale_k == 0)
-    if len(still):
-        lines.append(f"warning: concepts {some(still)} never move")
+        lines.append("ICA did not come to rest: another seed may give another answer; try some, or give more tokens")
+    if tokens < latents**2 / 10:
+        lines.append(f"{tokens:,.0f} tokens; {latents} concepts need about {latents**2 // 10:,} (k^2 / 10) for ICA")
+    return lines
+
+
+def warnings(found: Innovations, settled: bool | None) -> list[str]:
+    """And of the data."""
+    lines = [f"warning: {line}" for line in of_ica(len(found.scale_k), found.fitted, settled)]
+    lone = np.flatnonzero(found.kurtosis_k > max(ONE_TOKEN**2 * found.pairs_h[0], LEAST_KURTOSIS))
+    if len(lone):
+        lines.append(
+            f"warning: single tokens hold over {ONE_TOKEN:.0%} of the variance of concepts {some(lone)} (excess "
+            f"kurtosis up to {found.kurtosis_k.max():,.0f}), and none of these figures can be trusted: drop outliers "
+            "(document_bt -1)"
+        )
     if found.unexplained > UNEXPLAINED:
         lines.append(f"{found.unexplained:.2%} of the activations' variance lies outside the concepts")
     return lines

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tcr_jax.identify.density import fit_scores
+from tcr_jax.identify.density import FITTED, fit_scores
 from tcr_jax.identify.ica import fast_ica
 from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
 from tcr_jax.identify.moments import add_moments, no_moments
@@ -33,7 +33,7 @@ def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
         moments = add_moments(moments, *chunk)
     for _ in range(10):
         unmixing_kk = unit_variance(unmixing_kk, moments)
-        scores = fit_scores(jnp.matmul(residual_nk[:32768], unmixing_kk.T, precision="highest"))
+        scores = fit_scores(jnp.matmul(residual_nk[:FITTED], unmixing_kk.T, precision="highest"))
         gradient = no_gradient(k, k)
         for chunk in chunks:
             gradient = add_gradient(gradient, unmixing_kk, none, scores, *chunk)

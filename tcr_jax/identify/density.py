@@ -10,6 +10,9 @@ from tcr_jax.typing import Array
 RIDGE = 1e-5
 """Keeps the fit defined where two functions of the basis nearly coincide on the data."""
 
+FITTED = 2**15
+"""Tokens that are enough to fit score functions to."""
+
 
 class Scores(NamedTuple):
     """phi_i(y) = sum_m weight_mi h_m(y).

@@ -11,7 +11,7 @@ from tcr_jax.params import Params
 
 
 def diagnose(fit: Params | Identified, data: Any, document_bt: Any = None) -> Diagnostics:
-    """Checks a fit against data and against the theory; `print(*diagnose(fit, data).in_words(), sep="\\n")` tells all.
+    """Checks a fit against data and against the theory; `print(diagnose(fit, data))` tells all.
 
     One pass over the data, best those that were not fitted to: an unmixing is bent towards the least Gaussian
     directions of its own. Any parameters will do, from training too; where the dictionary's activation is not

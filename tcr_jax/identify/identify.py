@@ -11,6 +11,7 @@ corollary 1). The data are read four times, a batch at a time; between readings 
 many residuals as its start needs.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from tcr_jax.identify.doubts import doubts
+from tcr_jax.identify.errors import Doubtful
 from tcr_jax.identify.evidence import Estimate
 from tcr_jax.identify.relate import Related, relate
 from tcr_jax.identify.source import as_batches, fingerprint, remembered
@@ -27,15 +30,25 @@ from tcr_jax.identify.units import as_params, standard_errors
 from tcr_jax.identify.unmix import Unmixed, unmix
 from tcr_jax.params import Params
 
+FORMAT = 2
+"""Of the stages that are kept: those of another one are not read."""
+
 
 class Effect(NamedTuple):
-    """One edge: a unit of `source`, `lag` tokens earlier (0: the same token), moves `target` by `effect`."""
+    """One edge: a unit of `source`, `lag` tokens earlier (0: the same token), moves `target` by `effect`.
+
+    >>> print(Effect(source=3, target=1, lag=2, effect=-0.5, standard_error=0.0123))
+         3 -> 1       lag  2   -0.5000 ± 0.0123
+    """
 
     source: int
     target: int
     lag: int
     effect: float
     standard_error: float
+
+    def __str__(self) -> str:
+        return f"{self.source:6} -> {self.target:<6}  lag {self.lag:2}  {self.effect:+8.4f} ± {self.standard_error:.4f}"
 
 
 class Identified(NamedTuple):
@@ -45,6 +58,13 @@ class Identified(NamedTuple):
     b_error_lkk: np.ndarray | None  # standard errors of B and of M; None where they were not asked for
     m_error_kk: np.ndarray | None
     unmixed: Unmixed  # what diagnostics read
+
+    def __repr__(self) -> str:
+        b_lkk, m_kk = map(np.asarray, (self.params.process.b_lkk, self.params.process.m_kk))
+        return (
+            f"<{type(self).__name__}: {len(m_kk)} concepts, {len(b_lkk)} lags, {np.count_nonzero(b_lkk):,} delayed and "
+            f"{np.count_nonzero(m_kk):,} instantaneous effects, from {self.unmixed.tokens:,.0f} tokens>"
+        )
 
     def effects(self) -> list[Effect]:
         """Every non-zero effect with its standard error (NaN where there is none), the clearest first."""
@@ -92,8 +112,12 @@ def identify(
       say: called with a line of progress.
 
     Raises:
-      ValueError: `lags` or `draws` is too low.
+      ValueError: `lags` or `draws` is too low, or no whole number.
       NotIdentifiable: the data cannot bear it: NaN, constant channels, too few tokens, rank below `latents`.
+
+    Warns:
+      Doubtful: there is an answer, but innovations seem Gaussian, channels hold fewer dimensions than there are, tokens
+        are few, or the process is unstable (see `doubts`). `diagnose` says all that can be said of it.
 
     >>> from tcr_jax.worlds import WorldConfig, make_world
     >>> world = make_world(WorldConfig(latents=4, parents=1.0, context=500))
@@ -101,18 +125,21 @@ def identify(
     >>> found.params.process.b_lkk.shape
     (2, 4, 4)
     """
-    for name, value, least in (("lags", lags, 1), ("draws", draws, 0)):
-        if value < least:
-            raise ValueError(f"{name}={value} must be at least {least}")
+    for name, value, least in (("lags", lags, 1), ("draws", draws, 0), ("latents", latents, 1)):
+        if value is not None and not (isinstance(value, int | np.integer) and value >= least):
+            raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
     batches = remembered(as_batches(data, document_bt), memory)
     if mesh is not None:  # its axes as GSPMD wants them, however they were made
         mesh = Mesh(mesh.devices, mesh.axis_names)
-    settings = {"latents": latents, "lags": lags, "seed": seed}
+    settings = {"format": FORMAT, "latents": latents, "lags": lags, "seed": seed}
     if workdir is not None:
         settings |= fingerprint(data, batches)
     stages = Stages(None if workdir is None else Path(workdir), settings)
     unmixed = unmix(batches, latents, lags, seed, mesh, stages, say)
-    return _answer(unmixed, relate(unmixed, seed, refine, draws, stages, say))
+    found = _answer(unmixed, relate(unmixed, seed, refine, draws, stages, say))
+    for line in doubts(unmixed, found.params, latents):
+        warnings.warn(line, Doubtful, stacklevel=2)
+    return found
 
 
 def _answer(unmixed: Unmixed, related: Related) -> Identified:

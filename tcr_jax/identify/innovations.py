@@ -36,10 +36,8 @@ class Innovations(NamedTuple):
 
     @property
     def gaussian_k(self) -> np.ndarray:
-        """Which innovations cannot be told from Gaussian ones, though they were chosen for not being Gaussian."""
-        moves_k = self.scale_k > 0
-        law = scipy.stats.chi2.isf(LEVEL / len(moves_k), 1) * GAUSSIAN[0] + sum(GAUSSIAN[1:])
-        return moves_k & (self.information_k < 1 + SEARCHED * law / self.pairs_h[0])
+        """See `nearly_gaussian`; one that never moves is none of them."""
+        return (self.scale_k != 0) & nearly_gaussian(self.information_k, self.pairs_h[0])
 
     @property
     def expected_k(self) -> np.ndarray:
@@ -90,6 +88,12 @@ class Innovations(NamedTuple):
     def swinging(self) -> list[tuple[int]]:
         """Innovations whose squares are correlated with their own a token before: their scale varies."""
         return _strongest(np.abs(np.diag(self.square_correlation_hkk[1])), self.chance(1))
+
+
+def nearly_gaussian(information_k: np.ndarray, tokens: float) -> np.ndarray:
+    """Which innovations cannot be told from Gaussian ones, though they were chosen for not being Gaussian."""
+    law = scipy.stats.chi2.isf(LEVEL / len(information_k), 1) * GAUSSIAN[0] + sum(GAUSSIAN[1:])
+    return ~(information_k >= 1 + SEARCHED * law / tokens)  # so that NaN is no evidence
 
 
 def _strongest(size: np.ndarray, limit: float | np.ndarray) -> list[tuple[Any, ...]]:

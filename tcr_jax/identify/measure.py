@@ -19,11 +19,12 @@ from tcr_jax.typing import DROPPED, Array
 
 
 class _Standard(NamedTuple):
-    """What the sums are about: the first batch's mean, scale, and mean square."""
+    """What the sums are about: the first batch's mean, scale, and mean square, and its largest activation."""
 
     mean_k: jax.Array
     scale_k: jax.Array
     square_k: jax.Array
+    largest: jax.Array
 
 
 class _Sums(struct.PyTreeNode):
@@ -80,12 +81,19 @@ def _lags(params: Params) -> int:
 def _standard(params: Params, x_btd: Array, document_bt: Array) -> _Standard:
     e_btk, scored_bt = _innovations(params, encode(params.dictionary, x_btd), document_bt)
     mean_k = jnp.mean(e_btk, (0, 1), where=scored_bt[..., None])
-    scale_k = jnp.std(e_btk, (0, 1), where=scored_bt[..., None])
-    scale_k = jnp.where(scale_k > 0, scale_k, 1)
+    unit_k = _or_one(jnp.max(jnp.abs(e_btk), (0, 1), where=scored_bt[..., None], initial=0))  # whose square is finite
+    scale_k = _or_one(unit_k * jnp.std(e_btk / unit_k, (0, 1), where=scored_bt[..., None]))
     square_btk = _clipped((e_btk - mean_k) / scale_k)
-    standard = _Standard(mean_k, scale_k, jnp.mean(square_btk, (0, 1), where=scored_bt[..., None]))
-    unknown = _Standard(jnp.zeros_like(mean_k), jnp.ones_like(mean_k), jnp.ones_like(mean_k))
+    centred_btd = jnp.where(document_bt[..., None] >= 0, x_btd - params.dictionary.mean_d, 0)
+    largest = _or_one(jnp.abs(centred_btd).max())
+    standard = _Standard(mean_k, scale_k, jnp.mean(square_btk, (0, 1), where=scored_bt[..., None]), largest)
+    unknown = _Standard(jnp.zeros_like(mean_k), jnp.ones_like(mean_k), jnp.ones_like(mean_k), largest)
     return jax.tree.map(lambda value, default: jnp.where(scored_bt.any(), value, default), standard, unknown)
+
+
+def _or_one(size: jax.Array) -> jax.Array:
+    """What may be divided by."""
+    return jnp.where(size > 0, size, 1)
 
 
 def _innovations(params: Params, z_btk: jax.Array, document_bt: Array) -> tuple[jax.Array, jax.Array]:
@@ -106,7 +114,8 @@ def _sums(params: Params, standard: _Standard, x_btd: Array, document_bt: Array)
         kept_bt = document_bt >= 0
         x_btd = jnp.where(kept_bt[..., None], x_btd - params.dictionary.mean_d, 0)
         z_btk = encode(params.dictionary, x_btd + params.dictionary.mean_d)
-        error_btd = decode(params.dictionary, z_btk) - params.dictionary.mean_d - x_btd
+        error_btd = (decode(params.dictionary, z_btk) - params.dictionary.mean_d - x_btd) / standard.largest
+        x_btd = x_btd / standard.largest
         e_btk, scored_bt = _innovations(params, z_btk, document_bt)
         scored_btk = scored_bt[..., None]
         y_btk = jnp.where(scored_btk, (e_btk - standard.mean_k) / standard.scale_k, 0)

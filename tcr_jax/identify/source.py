@@ -10,6 +10,7 @@ import numpy as np
 
 from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.types import Batches
+from tcr_jax.identify.words import some
 from tcr_jax.store import Store, ordered_batches
 from tcr_jax.typing import DROPPED
 
@@ -25,17 +26,22 @@ def as_batches(data: Any, document_bt: Any = None) -> Batches:
       document_bt: for an array, the document of each position, negative where dropped; by default each sequence is one.
 
     Raises:
-      NotIdentifiable: the array, or a batch of the stream when it is read, is of another shape than said; or the stream
-        can be read once only.
+      NotIdentifiable: the array, or a batch of the stream when it is read, is of another shape than said or holds no
+        real numbers; sequences differ in length; or the stream can be read once only.
     """
     if callable(data) or isinstance(data, Store):
         if document_bt is not None:
             raise NotIdentifiable("document_bt belongs to an array: a store and a stream bring their own; leave it out")
         return _checked(data) if callable(data) else lambda: ((b.x_btd, b.document_bt) for b in _of_store(data))
-    x_btd = np.asarray(data)
+    try:
+        x_btd = np.asarray(data)
+    except ValueError as error:  # NumPy's, for lists of arrays that differ in shape
+        raise NotIdentifiable(
+            "sequences of different shapes: pad them to one length, and mark the padding by document_bt -1"
+        ) from error
     if document_bt is None and x_btd.ndim == 3:
         document_bt = np.broadcast_to(np.arange(len(x_btd))[:, None], x_btd.shape[:2])
-    _check_shapes(x_btd, document_bt)
+    _check(x_btd, document_bt)
     size = min(len(x_btd), _rows(x_btd.shape[1:]))
 
     def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
@@ -82,6 +88,34 @@ def fingerprint(data: Any, batches: Batches) -> dict[str, Any]:
     return {"sequences": None if callable(data) else len(data), "begins": digest.hexdigest()[:16]}
 
 
+def broken(batches: Batches) -> str:
+    """Which kept activations are NaN or infinite, or else which is the largest: count, channels, and place."""
+    count, read, channels, first = 0, 0, set[int](), ""
+    largest, largest_at = 0.0, ""
+    for part_btd, document_bt in batches():
+        x_btd = np.where(np.asarray(document_bt)[..., None] >= 0, np.asarray(part_btd), 0)
+
+        def place(index: Any, x_btd: np.ndarray = x_btd, read: int = read) -> str:
+            b, t, d = map(int, index)
+            return f"{x_btd[b, t, d]:.4g}, at sequence {read + b}, token {t}, channel {d}"
+
+        places = np.argwhere(~np.isfinite(x_btd))
+        if len(places):
+            first = first or place(places[0])
+            channels |= set(places[:, 2].tolist())
+            count += len(places)
+        elif (size_btd := np.abs(x_btd)).max() > largest:
+            largest = float(size_btd.max())
+            largest_at = place(np.unravel_index(size_btd.argmax(), x_btd.shape))
+        read += len(x_btd)
+    if not count:
+        return f"activations are too large for float32 sums, the largest is {largest_at}: scale them down, or drop it"
+    return (
+        f"{count:,} activations are NaN or infinite, in channels {some(sorted(channels))}; the first is {first}: "
+        "mend them, or drop their tokens (document_bt -1)"
+    )
+
+
 def _checked(batches: Batches) -> Batches:
     """The same stream, every batch looked at."""
     if batches() is batches():
@@ -89,16 +123,23 @@ def _checked(batches: Batches) -> Batches:
 
     def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
         for x_btd, document_bt in batches():
-            _check_shapes(x_btd, document_bt)
+            _check(x_btd, document_bt)
             yield x_btd, document_bt
 
     return stream
 
 
-def _check_shapes(x_btd: Any, document_bt: Any) -> None:
+def _check(x_btd: Any, document_bt: Any) -> None:
+    dtype = getattr(x_btd, "dtype", np.dtype(object))
+    if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool)):
+        raise NotIdentifiable(
+            f"activations of type {dtype}: give real numbers [sequences, tokens, width], a `Store`, or a function that "
+            "returns batches"
+        )
     if np.ndim(x_btd) != 3 or 0 in np.shape(x_btd):
         raise NotIdentifiable(
-            f"activations of shape {np.shape(x_btd)}: give [sequences, tokens, width], none of them 0"
+            f"activations of shape {np.shape(x_btd)}: give [sequences, tokens, width], none of them 0 (of one "
+            "sequence x[None])"
         )
     if np.shape(document_bt) != np.shape(x_btd)[:2]:
         raise NotIdentifiable(f"document_bt of shape {np.shape(document_bt)}: give one a token, {np.shape(x_btd)[:2]}")

@@ -18,7 +18,8 @@ from tcr_jax.identify.density import Scores
 from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.lagged import lagged
 from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
-from tcr_jax.identify.moments import Moments, add_moments, no_moments
+from tcr_jax.identify.moments import add_moments, no_moments
+from tcr_jax.identify.source import broken
 from tcr_jax.identify.stages import Arrays, Stages
 from tcr_jax.identify.types import Batches, Say
 from tcr_jax.identify.whitening import whiten
@@ -33,6 +34,7 @@ class Unmixed(NamedTuple):
     mean_f: np.ndarray
     covariance_ff: np.ndarray
     information_k: np.ndarray
+    stein_k: np.ndarray  # E[phi'(e)] / E[phi(e) e], scores phi: 1 for a Gaussian, whatever phi is (Stein's identity)
     tokens: float  # with full history
     settled: bool  # whether ICA came to rest
 
@@ -49,7 +51,13 @@ def unmix(
 def _unmix(
     batches: Batches, latents: int | None, lags: int, seed: int, mesh: Mesh | None, stages: Stages, say: Say
 ) -> Arrays:
-    whitening = whiten(_first_tokens(batches), latents)
+    tokens = next(batches())[0].shape[1]
+    if tokens <= lags:
+        raise NotIdentifiable(f"sequences of {tokens} tokens are too short for lags={lags}: lower it, or join them")
+    first_nd = _first_tokens(batches)
+    if not np.isfinite(first_nd).all():
+        raise NotIdentifiable(broken(batches))
+    whitening = whiten(first_nd, latents)
     k = len(whitening.to_white_kd)
     to_white_kd, mean_d = jnp.float32(whitening.to_white_kd), jnp.float32(whitening.mean_d)
 
@@ -67,17 +75,21 @@ def _unmix(
         moments = no_moments(k, lags)
         for w_btk, document_bt in white():
             moments = add_moments(moments, w_btk, document_bt)
+        _check_count(int(moments.count), k, lags)
+        if not jnp.isfinite(moments.gram_ff).all():
+            raise NotIdentifiable(broken(batches))
         return {name: np.asarray(getattr(moments, name)) for name in ("count", "sum_f", "gram_ff")}
 
     say(f"{k} concepts, white; summing the moments of {lags} lags")
     sums = jax.tree.map(jnp.asarray, stages.run("moments", all_moments))
     moments = no_moments(k, lags).replace(**sums)
-    _check_count(int(moments.count), k, lags, moments)
     start_kf, mean_f = whitening_regression(moments), moments.mean_f
     if not jnp.isfinite(start_kf).all():
         raise NotIdentifiable(
-            f"the past of {lags} lags is singular: some concept repeats itself exactly, or {int(moments.count):,} "
-            "tokens are too few; lower lags or latents, or give more tokens"
+            f"the past of {lags} lags is singular: {int(moments.count):,} tokens are too few, some concept repeats "
+            "itself exactly, or activations grow without end (the last quarter of the first sequences is "
+            f"{_growth(batches):.3g} times as large as the first); give more tokens, lower lags or latents, or "
+            "difference the activations"
         )
 
     def in_memory() -> Arrays:
@@ -95,6 +107,7 @@ def _unmix(
         gradient = no_gradient(k, len(mean_f))
         for w_btk, document_bt in white():
             gradient = add_gradient(gradient, q_kf, mean_f, scores, w_btk, document_bt)
+        stein_k = gradient.slope_k / jnp.einsum("kf,kf->k", gradient.cross_kf, q_kf, precision="highest")
         q_kf, information_k, largest = newton_step(q_kf, gradient, moments)
         say(f"likelihood of all {int(moments.count):,} tokens: step {reading + 1}, largest change {float(largest):.1e}")
     return {
@@ -104,6 +117,7 @@ def _unmix(
         "mean_f": np.asarray(mean_f, np.float64),
         "covariance_ff": np.asarray(moments.covariance_ff, np.float64),
         "information_k": np.asarray(information_k, np.float64),
+        "stein_k": np.asarray(stein_k, np.float64),
         "tokens": np.asarray(moments.count),
         "settled": found["settled"],
     }
@@ -121,7 +135,15 @@ def _first_tokens(batches: Batches) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _check_count(count: int, latents: int, lags: int, moments: Moments) -> None:
+def _growth(batches: Batches) -> float:
+    """Root mean square of the last quarter of the first batch's sequences, over that of the first quarter."""
+    x_btd = np.asarray(next(batches())[0], np.float64)
+    quarter = max(x_btd.shape[1] // 4, 1)
+    first, last = (np.sqrt(np.square(part_btd).mean()) for part_btd in (x_btd[:, :quarter], x_btd[:, -quarter:]))
+    return float(last / max(first, np.finfo(np.float64).tiny))
+
+
+def _check_count(count: int, latents: int, lags: int) -> None:
     needed = 2 * (lags + 1) * latents
     if count < needed:
         raise NotIdentifiable(
@@ -129,8 +151,6 @@ def _check_count(count: int, latents: int, lags: int, moments: Moments) -> None:
             f"{needed:,} at the very least, and some {max(latents**2 // 8, needed):,} to find their directions: give "
             "more or longer documents, or lower latents or lags"
         )
-    if not jnp.isfinite(moments.gram_ff).all():
-        raise NotIdentifiable("some activation is NaN, infinite or too large: clean them first")
 
 
 def _residuals(white: Batches, from_lagged_kf: jax.Array, mean_f: jax.Array, lags: int, count: int) -> jax.Array:

@@ -17,6 +17,10 @@ class Diagnostics(NamedTuple):
     structure: Structure
     settled: bool | None  # whether ICA came to rest, where there was one
 
+    def __str__(self) -> str:
+        """`in_words`, a paragraph a line."""
+        return "\n".join(self.in_words())
+
     def in_words(self) -> list[str]:
         """The verdict first, then what it rests on, assumption by assumption; warnings last."""
         innovations, structure = self.innovations, self.structure

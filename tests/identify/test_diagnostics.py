@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tcr_jax import Params
-from tcr_jax.identify import Batches, Diagnostics, NotIdentifiable, diagnose, identify
+from tcr_jax import Params, Process
+from tcr_jax.identify import Batches, Diagnostics, Doubtful, NotIdentifiable, diagnose, identify
 from tcr_jax.identify.innovations import GAUSSIAN
 from tcr_jax.identify.structure import structure
 from tcr_jax.worlds import World, WorldConfig, make_world, sample
@@ -99,8 +99,11 @@ def test_gaussian_innovations_seem_to_have_the_expected_information() -> None:
 def test_a_solved_gaussian_world_is_not_identified() -> None:
     """The negative control: no confident wrong answer, and the concepts are named."""
     of = world(noise="gaussian")
-    found = diagnose(identify(batches(of), refine=False), batches(of))
-    assert found.in_words()[0].startswith("z is NOT identified")
+    with pytest.warns(Doubtful) as told:
+        answer = identify(batches(of), refine=False)
+    assert any("58,800 tokens cannot tell 8 of 8" in str(warning.message) for warning in told)
+    found = diagnose(answer, batches(of))
+    assert str(found).startswith("z is NOT identified")
     assert "Concepts 0, 1, 2, 3, 4 and 3 more" in found.in_words()[0]
     assert "A4 fails" in verdict(found) and "sampling error alone" not in verdict(found)
 
@@ -118,6 +121,13 @@ def test_few_tokens_are_warned_of() -> None:
     """Fewer than k^2 / 10, and an ICA that did not settle."""
     found = truth()._replace(innovations=truth().innovations._replace(fitted=5.0), settled=False)
     assert "need about 6 (k^2 / 10)" in verdict(found) and "did not come to rest" in verdict(found)
+
+
+def test_a_single_token_that_decides_is_warned_of() -> None:
+    """One of 10,000 standard deviations of concept 3: no figure can be trusted of it, or of what it moves."""
+    x_btd, document_bt = map(np.array, next(batches(world())()))
+    x_btd[50, 7] = 1e4 * np.asarray(world().params.dictionary.decoder_kd[3])
+    assert "hold over 10% of the variance of concepts 0, 1, 3 " in verdict(diagnose(world().params, x_btd, document_bt))
 
 
 def test_a_mixture_is_named() -> None:
@@ -189,6 +199,37 @@ def test_a_code_that_is_not_linear_has_no_guarantee() -> None:
 def test_the_structure_of_the_process_is_told(changes: dict[str, np.ndarray], says: str) -> None:
     """Cycles, density, stability, A5, A6, and other graphs as sparse."""
     assert says in verdict(truth()._replace(structure=structure(with_process(world().params, **changes))))
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e19])
+def test_the_unit_of_the_activations_does_not_matter(unit: float) -> None:
+    """Squares that float32 cannot hold change no figure but the scales."""
+    dictionary, (x_btd, document_bt) = world().params.dictionary, next(batches(world())())
+    scaled = diagnose(world().params, x_btd * jnp.float32(unit), document_bt).innovations
+    found = diagnose(world().params, x_btd, document_bt).innovations
+    assert dictionary.mean_d.max() == 0
+    for name in set(found._fields) - {"scale_k"}:
+        np.testing.assert_allclose(getattr(scaled, name), getattr(found, name), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(scaled.scale_k / unit, found.scale_k, rtol=1e-4)
+
+
+def test_nothing_is_guaranteed_of_what_never_moves() -> None:
+    """A2 fails and names the concepts, whatever else holds, as here independent innovations without effects."""
+    drawn, dictionary = sample(world(), jax.random.key(0), 200), world().params.dictionary
+    still = Params(
+        dictionary=dictionary.replace(encoder_kd=jnp.asarray(dictionary.encoder_kd).at[5].set(0)),
+        process=Process(b_lkk=None, m_kk=None, intercept_k=None),
+    )
+    words = verdict(diagnose(still, drawn.eps_btk @ dictionary.decoder_kd, drawn.document_bt))
+    assert words.startswith("not guaranteed: A2 fails") and "concepts 5 never move" in words
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 0.0])
+def test_figures_that_are_none_guarantee_nothing(wrong: float) -> None:
+    """Whatever went wrong in measuring, it is no evidence of innovations that are not Gaussian."""
+    figures = truth().innovations
+    broken = figures._replace(information_k=figures.information_k * wrong, scale_k=figures.scale_k * np.nan)
+    assert verdict(truth()._replace(innovations=broken)).startswith("z is NOT identified")
 
 
 def test_more_concepts_than_channels_are_told() -> None:

@@ -22,11 +22,8 @@ from tcr_jax import (
     make_mesh,
     simulate,
 )
-from tcr_jax.checkpoint import CONFIG as CONFIG_FILE
-from tcr_jax.checkpoint import Checkpoints, load_run
 from tcr_jax.identify import Batches, Identified, NotIdentifiable, identify
 from tcr_jax.scores import recovery
-from tcr_jax.store import Source
 from tcr_jax.train_step import init_state, train_step
 from tcr_jax.worlds import PRESETS, WorldConfig, make_world, sample
 
@@ -114,6 +111,27 @@ def test_innovations_are_white_and_independent(found: Identified) -> None:
     np.testing.assert_allclose(np.corrcoef(eps_nk.T**2), np.eye(12), atol=2 * tolerance)
 
 
+@pytest.mark.parametrize("settings", [{"lags": 0}, {"lags": 1.5}, {"latents": 0}, {"latents": 4.0}, {"draws": -1}])
+def test_numbers_of_things_are_whole(settings: dict[str, Any]) -> None:
+    """And as many as needed."""
+    ((name, value),) = settings.items()
+    with pytest.raises(ValueError, match=f"^{name}={value} must be a whole number, at least"):
+        identify(stream(), **settings)
+
+
+def test_damage_that_was_mended_is_forgotten(tmp_path: Path) -> None:
+    """No stage is kept of data that cannot be worked with: the same call goes on once they are mended."""
+    with pytest.raises(NotIdentifiable):
+        identify(damaged(nan=3), workdir=tmp_path)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_an_answer_is_short_in_a_session(found: Identified) -> None:
+    """Sizes, not arrays."""
+    sizes = f"{np.count_nonzero(found.params.process.b_lkk)} delayed and {np.count_nonzero(found.params.process.m_kk)}"
+    assert repr(found) == f"<Identified: 12 concepts, 2 lags, {sizes} instantaneous effects, from 63,872 tokens>"
+
+
 def test_effects_come_clearest_first(found: Identified) -> None:
     """One for every entry of B and M that is not zero, with its standard error."""
     listed = found.effects()
@@ -181,18 +199,12 @@ def test_what_has_a_mean_gets_an_intercept() -> None:
     assert np.abs(answer.params.process.intercept_k).max() > 0.1
 
 
-def test_the_answer_can_be_trained_on_and_saved(found: Identified, tmp_path: Path) -> None:
-    """As the parameters of a `TrainState` whose configuration has its sizes; what is loaded again is the same."""
+def test_the_answer_fits_the_train_step(found: Identified) -> None:
+    """As the parameters of a `TrainState` whose configuration has its sizes; `test_run` saves and trains on."""
     config = Config(latents=12, topk=12, lags=2, activation="identity", bias=False, batch=8)
     state = init_state(config, 12, found.params.dictionary.mean_d, jnp.ones(())).replace(params=found.params)
     after, _ = jax.eval_shape(functools.partial(train_step, config=config), state, *next(stream()()))
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
-    source = Source(model="synthetic", layer=0, width=12, context=1000, dtype="float32")
-    checkpoints = Checkpoints(tmp_path, config, source, "", make_mesh(config))
-    checkpoints.save(state, {}, None)
-    checkpoints.close()
-    (tmp_path / CONFIG_FILE).write_text(config.to_json())
-    assert_same(found, found._replace(params=load_run(tmp_path).params), 0)
 
 
 def damaged(**changes: Any) -> Batches:
@@ -209,18 +221,28 @@ def damaged(**changes: Any) -> Batches:
     return changed
 
 
+def explosive() -> np.ndarray:
+    """What grows by a hundredth a token, in the stream's shape."""
+    x_btd = np.random.default_rng(0).laplace(size=(16, 1000, 12))
+    for t in range(1, 1000):
+        x_btd[:, t] += 1.01 * x_btd[:, t - 1]
+    return x_btd
+
+
 @pytest.mark.parametrize(
     ("data", "settings", "message"),
     [
-        (damaged(nan=0), {}, "channels 5 hold NaN"),
-        (damaged(nan=3), {}, "NaN, infinite or too large"),
+        (damaged(nan=0), {}, "1 activations are NaN .* channels 5; the first is nan, at sequence 3, token 7"),
+        (damaged(nan=3), {}, "the first is nan, at sequence 51, token 7, channel 5"),
         (damaged(constant=4), {"latents": 12}, "rank 11: channels 4 are constant; lower latents to 11"),
         (damaged(document=-1), {}, "no token is kept"),
         (stream(), {"latents": 13}, "latents=13 .* 12 channels"),
         (damaged(document=jnp.arange(16_000).reshape(16, 1000)), {}, "^0 tokens have 2 .* need 72 at the very least"),
-        (np.zeros((4, 12)), {}, "shape"),
+        (np.zeros((4, 12)), {}, r"shape .* \(of one sequence x\[None\]\)"),
+        (explosive(), {}, "the past of 2 lags is singular: .* grow without end .* quarter .* times as large"),
+        (np.zeros((4, 2, 12)), {}, "sequences of 2 tokens are too short for lags=2"),
     ],
-    ids=["nan", "late nan", "constant", "dropped", "narrow", "few", "shape"],
+    ids=["nan", "late nan", "constant", "dropped", "narrow", "few", "shape", "explosive", "short"],
 )
 def test_data_that_cannot_bear_it_are_explained(data: Any, settings: dict[str, Any], message: str) -> None:
     """What is wrong with them, with the numbers, and what to do."""

@@ -9,7 +9,7 @@ import pytest
 
 from tcr_jax.identify import Batches, NotIdentifiable
 from tcr_jax.identify import source as module
-from tcr_jax.identify.source import as_batches, fingerprint, remembered
+from tcr_jax.identify.source import as_batches, broken, fingerprint, remembered
 from tcr_jax.store import Store
 from tcr_jax.worlds import WorldConfig, make_world, write_store
 
@@ -92,10 +92,44 @@ ONCE = iter([(X_BTD, np.zeros((2, 3), int))])
         (lambda: iter([(X_BTD[0], np.zeros(3, int))]), None, r"activations of shape \(3, 4\)"),
         (lambda: iter([(X_BTD, np.zeros(2, int))]), None, r"document_bt of shape \(2,\)"),
         (WORLD.batches(2), np.zeros((2, 10), int), "bring their own; leave it out"),
+        ([np.zeros((3, 4)), np.zeros((2, 4))], None, "different shapes: pad .* mark the padding by document_bt -1"),
+        (X_BTD + 0j, None, "type complex128: give real numbers"),
+        (np.full(X_BTD.shape, "a"), None, "type <U1: give real numbers"),
+        ("a path", None, "type <U6: give real numbers"),
     ],
-    ids=["2-D", "empty", "documents", "iterator", "2-D batch", "documents of a batch", "documents of a stream"],
+    ids=[
+        "2-D",
+        "empty",
+        "documents",
+        "iterator",
+        "2-D batch",
+        "documents of a batch",
+        "documents of a stream",
+        "ragged",
+        "complex",
+        "words",
+        "path",
+    ],
 )
 def test_other_shapes_are_refused(data: Any, document_bt: Any, message: str) -> None:
     """With the shape that is there and the one that is wanted."""
     with pytest.raises(NotIdentifiable, match=message):
         tokens(as_batches(data, document_bt))
+
+
+def test_what_is_broken_is_placed() -> None:
+    """How many, which channels, and where the first is: sequences counted over batches, dropped tokens left out."""
+    x_btd = np.zeros((5, 3, 4), np.float32)
+    document_bt = np.zeros((5, 3), int)
+    x_btd[2, 1, 3], document_bt[2, 1] = np.nan, -1
+    x_btd[3, 2, 1], x_btd[4, 0, 2] = -np.inf, np.nan
+
+    def pairs() -> Iterator[Any]:
+        yield from ((x_btd[first : first + 2], document_bt[first : first + 2]) for first in (0, 2, 4))
+
+    words = broken(pairs)
+    assert words.startswith(
+        "2 activations are NaN or infinite, in channels 1, 2; the first is -inf, at sequence 3, token 2"
+    )
+    x_btd[3, 2, 1], x_btd[4, 0, 2] = -1e30, 1
+    assert "the largest is -1e+30, at sequence 3, token 2, channel 1: scale them down" in broken(pairs)
