@@ -112,7 +112,7 @@ def identify(
       say: called with a line of progress.
 
     Raises:
-      ValueError: `lags` or `draws` is too low, or no whole number.
+      ValueError: `lags` or `draws` is too low, or no whole number; or `mesh` has no axis `data`.
       NotIdentifiable: the data cannot bear it: NaN, constant channels, too few tokens, rank below `latents`.
 
     Warns:
@@ -129,6 +129,8 @@ def identify(
         if value is not None and not (isinstance(value, int | np.integer) and value >= least):
             raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
     batches = remembered(as_batches(data, document_bt), memory)
+    if mesh is not None and "data" not in mesh.axis_names:
+        raise ValueError(f"mesh has axes {mesh.axis_names}: it needs one named data, over which batches are split")
     if mesh is not None:  # its axes as GSPMD wants them, however they were made
         mesh = Mesh(mesh.devices, mesh.axis_names)
     settings = {"format": FORMAT, "latents": latents, "lags": lags, "seed": seed}

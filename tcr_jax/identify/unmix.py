@@ -23,6 +23,7 @@ from tcr_jax.identify.source import broken
 from tcr_jax.identify.stages import Arrays, Stages
 from tcr_jax.identify.types import Batches, Say
 from tcr_jax.identify.whitening import whiten
+from tcr_jax.typing import DROPPED
 
 
 class Unmixed(NamedTuple):
@@ -68,6 +69,9 @@ def _unmix(
     def white() -> Iterator[tuple[jax.Array, jax.Array]]:
         for x_btd, document_bt in batches():
             if mesh is not None:
+                rows = ((0, -len(x_btd) % mesh.shape["data"]), (0, 0))
+                x_btd = jnp.pad(x_btd, (*rows, (0, 0)))
+                document_bt = jnp.pad(document_bt, rows, constant_values=DROPPED)
                 x_btd, document_bt = jax.device_put((x_btd, document_bt), NamedSharding(mesh, P("data")))
             yield whitened(x_btd), document_bt
 

@@ -165,8 +165,12 @@ def test_a_stream_beyond_memory_gives_the_same(found: Identified) -> None:
 
 
 def test_devices_do_not_matter(found: Identified) -> None:
-    """Batches split over eight devices: the same answer but for rounding."""
-    assert_same(found, identify(stream(), mesh=make_mesh(Config(batch=8))), 1e-3)
+    """Batches split over eight devices, of any number of sequences: the same answer but for rounding."""
+    mesh, uneven = make_mesh(Config(batch=8)), WORLD.batches(64, batch=20)
+    assert_same(found, identify(stream(), mesh=mesh), 1e-3)
+    assert_same(identify(uneven), identify(uneven, mesh=mesh), 1e-3)
+    with pytest.raises(ValueError, match="it needs one named data"):
+        identify(stream(), mesh=jax.make_mesh((8,), ("model",)))
 
 
 def test_a_killed_run_goes_on(found: Identified, tmp_path: Path) -> None:
