@@ -1,6 +1,6 @@
 """Acts on the concepts of a trained model inside its language model, and compares with what its edges predict.
 
-    python -m experiments.intervene --workdir=RUN [--edges=FILE.csv] [--edited_layer=8 --edited_layer=12] [--carry=gradient]
+    python -m experiments.intervene --workdir=RUN [--edges=FILE.csv] [--edited_layer=8 --edited_layer=12] [--after=160]
 
 Writes interventions.csv, interventions.json and interventions.png. Every figure is of held-out documents: concepts are
 removed where they fire and added where they do not, at one token and an earlier block, and the change of each target is
@@ -40,7 +40,7 @@ with launch.extra("extract"):
     from tcr_jax.extract.errors import ExtractError
     from tcr_jax.extract.language_model import load_model
     from tcr_jax.intervene.edges import Edge, Intervention
-    from tcr_jax.intervene.passages import read_passages
+    from tcr_jax.intervene.passages import Passage, read_passages
     from tcr_jax.intervene.study import Carry, Study, study
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given to experiments.train", required=True)
@@ -55,6 +55,12 @@ _CARRY = flags.DEFINE_enum("carry", "gradient", get_args(Carry), "how directions
 _OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which each source is edited, of each kind", 2)
 _TRAINING = flags.DEFINE_integer("training", 100, "training contexts that directions are carried with", 1)
 _HELDOUT = flags.DEFINE_integer("heldout_contexts", 400, "held-out contexts read at most", 1)
+_AFTER = flags.DEFINE_integer(
+    "after",
+    0,
+    "the --heldout_contexts of an earlier run, after which something was chosen: its documents are left out",
+    0,
+)
 _DEVICE = flags.DEFINE_string("device", "cpu", "where the language model runs, as torch names it")
 _SEED = flags.DEFINE_integer("seed", 0, "of the tokens and of the random controls")
 
@@ -73,7 +79,7 @@ def main() -> None:
         params,
         run.source.layer,
         list(read_passages(store, "train", heldout, _TRAINING.value)),
-        list(read_passages(store, "heldout", heldout, _HELDOUT.value)),
+        _unseen(store, heldout),
         edges,
         edited_layers=_EDITED_LAYERS.value,
         method=cast(Carry, _CARRY.value),
@@ -91,6 +97,12 @@ def _progress(what: str, done: int, total: int) -> None:
     """Prints ten lines a step at most."""
     if done in (0, total) or done * 10 // total > (done - 1) * 10 // total:
         print(f"{what}: {done} of {total}", flush=True)
+
+
+def _unseen(store: Store, heldout: float) -> list[Passage]:
+    """Held-out passages of documents that no earlier run has read."""
+    seen = {passage.document for passage in read_passages(store, "heldout", heldout, _AFTER.value)}
+    return [p for p in read_passages(store, "heldout", heldout, _HELDOUT.value) if p.document not in seen]
 
 
 def _strongest(run: Run, store: Store) -> list[Edge]:
