@@ -77,6 +77,9 @@ def _choice_of_m(part: Structure) -> str:
         )
     moves = part.ambiguity.moves
     if not moves:
-        return f"{scope}; no change of one edge of M is as sparse"
+        return (
+            f"{scope}. No change of one edge of M is as sparse with these very numbers, which does not rule out one "
+            "that is within their sampling errors: an effect that such a change would bring near zero still counts here"
+        )
     edges = [f"{move.source} -> {move.target} ({move.kind})" for move in moves]
     return f"{scope}. But {len(moves)} changes of one edge of M are as sparse or sparser: {some(edges)}"

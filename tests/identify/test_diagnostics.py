@@ -47,6 +47,7 @@ def test_the_truth_passes() -> None:
     assert not (found.innovations.together or found.innovations.late or found.innovations.mixed)
     assert verdict(found).startswith("guaranteed") and "each concept" in found.in_words()[1]
     assert "fails" not in verdict(found) and "warning" not in verdict(found)
+    assert "does not rule out one that is within their sampling errors" in found.in_words()[1]
 
 
 def test_batches_add_up() -> None:
