@@ -160,6 +160,10 @@ def main() -> None:
         seen = steps * size.tokens * _BATCH.value / contexts
         add("gradient", size, lambda skip: gradient_operations(size, seen, steps, skip), process, seen=seen, rate=rate)
 
+    for latents, other_lags, active in others:
+        other = measure_size(ordered("train"), latents, other_lags, active)
+        add_closed(other, None, None)
+        add_gradient(other, contexts / _BATCH.value, None, 0)
     size = measure_size(ordered("train"), dictionary.encoder_kd.shape[0], lags, active_latents(dictionary))
     moments = collect_moments(dictionary, ordered("train"), lags)
     sparse, dense = (fit_moments(moments, ridge=_RIDGE.value, parents=count) for count in (parents, None))
@@ -169,10 +173,6 @@ def main() -> None:
             steps = max(round(budget / size.tokens * contexts / _BATCH.value), 1)
             batches = training_batches(store, heldout=heldout, batch=_BATCH.value, seed=run.config.seed)
             add_gradient(size, steps, descend(dictionary, batches, lags, steps, rate), rate)
-    for latents, other_lags, active in others:
-        other = measure_size(ordered("train"), latents, other_lags, active)
-        add_closed(other, None, None)
-        add_gradient(other, contexts / _BATCH.value, None, 0)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def test_the_routes_meet(small_store: Path, tmp_path: Path) -> None:
     command = ["-m", "experiments.process_cost", f"--workdir={tmp_path / 'run'}", f"--out={out}"]
     done = programs.run(programs.environment(tmp_path / "cache"), *command, *flags)
     assert done.returncode == 0, done.stderr
-    few, full, short, long, *other = json.loads(out.read_text())
+    *other, few, full, short, long = json.loads(out.read_text())
     assert few["r2_z"] < full["r2_z"] and short["r2_z"] < full["r2_z"] - 0.02
     assert abs(long["r2_z"] - full["r2_z"]) < 0.01
     assert long["as_run"] > 50 * full["as_run"] and long["nonzero"] < long["as_run"]
