@@ -81,6 +81,6 @@ def choose(candidates: Iterable[tuple[str, str]], characters: int, shortest: int
         else:
             texts[name] = text
             characters -= len(text)
-    if short and not texts:
+    if short and not texts and not repeated:
         raise CorpusError(f"{name.partition('/')[0]}: no text has {shortest} characters; lower --shortest")
     return Chosen(texts, short, repeated)
