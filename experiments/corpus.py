@@ -6,8 +6,8 @@
 
 One file a document, one directory a domain (experiments/corpus_sources.py lists the packages). Copies and near copies
 are left out, so that no held-out document was seen in training. The last line is a digest of the whole corpus.
-Extract all of it: a first part has more of the domains that had many documents to choose from, e-mail above all. The directories of `sms` and `newsgroups` are labels
-instead, for experiments.probing.
+Extract all of it: a first part has more of the domains that had many documents to choose from, e-mail above all.
+The directories of `sms` and `newsgroups` are labels instead, for experiments.probing.
 """
 
 import hashlib
