@@ -1,9 +1,10 @@
 """Delayed edges between the concepts of a trained run that two halves of its training documents find alike.
 
-    python -m experiments.certify --workdir=RUN --out=FILE.csv [--lags=3] [--within=current] [--t=5] [--effect=0.02]
+    python -m experiments.certify --workdir=RUN --out=FILE.csv [--lags=3] [--within=current] [--t=5] [--first_t=10]
 
-Writes one row an edge, the largest predicted effect first: what taking its source away would change of its target, in
-the target's standard deviations. Made for `experiments.intervene --edges=FILE.csv`. See tcr_jax/yardsticks/slopes.py.
+Writes one row an edge: those that pass `first_t` first, and of them the largest predicted effect, which is what taking
+the source away would change of the target, in the target's standard deviations. Made for
+`experiments.intervene --edges=FILE.csv`. See tcr_jax/yardsticks/slopes.py.
 """
 
 import csv
@@ -32,6 +33,7 @@ _LAGS = flags.DEFINE_integer("lags", 3, "tokens back that edges reach", 1)
 _WITHIN = flags.DEFINE_enum("within", "current", list(GROUPS), "tokens compared: those of one id, of one pair, or all")
 _FOLDS = flags.DEFINE_integer("folds", 8, "groups of documents that standard errors leave out in turn", 2)
 _T = flags.DEFINE_float("t", 5, "|t| that an edge passes in each half", 0)
+_FIRST = flags.DEFINE_float("first_t", 10, "|t| in each half of the edges that come first", 0)
 _EFFECT = flags.DEFINE_float("effect", 0.02, "standardised effect that an edge passes in each half", 0)
 
 
@@ -71,7 +73,7 @@ def _sizes(codes: CodeTable, rows: int = 512) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(kept_lkk: np.ndarray, first: Slopes, second: Slopes, std_k: np.ndarray, strength_k: np.ndarray) -> str:
-    """Edges by |slope| * mean |z_source| where it fires / std(z_target)."""
+    """Edges by whether they pass `first_t`, then by |slope| * mean |z_source| where it fires / std(z_target)."""
     at = np.nonzero(kept_lkk)
     lag_n, target_n, source_n = at
     predicted_n = np.abs(kept_lkk[at]) * strength_k[source_n] / std_k[target_n]
@@ -79,7 +81,8 @@ def _table(kept_lkk: np.ndarray, first: Slopes, second: Slopes, std_k: np.ndarra
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("source", "target", "lag", "weight", "predicted", "t_first", "t_second"))
-    for n in np.argsort(-predicted_n):
+    clear_n = np.minimum(np.abs(first.t_lkk[at]), np.abs(second.t_lkk[at])) > _FIRST.value
+    for n in np.lexsort((-predicted_n, ~clear_n)):
         source, target, lag, *numbers = (column[n] for column in columns)
         writer.writerow((source, target, lag, *(f"{number:.6g}" for number in numbers)))
     return text.getvalue()
