@@ -2,7 +2,8 @@
 
 The data give B' = B (I - M)^{-1}. Any acyclic M explains them with B = B' (I - M), and sparsity picks the one of least
 cost |B|_0 + |M|_0. Column j of B is B'_j - sum_i M_ij B'_i: a change of M's column j costs nothing elsewhere, and only
-those sizes of an edge matter at which entries of B vanish.
+those sizes of an edge matter at which entries of B vanish. Entries of an estimate vanish where they come within its
+sampling error of zero, and so over an interval of sizes: what counts is where most intervals meet.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,17 +44,18 @@ class Ambiguity(NamedTuple):
         )
 
 
-def ambiguity(b: Sequence[Any], m: Any) -> Ambiguity:
+def ambiguity(b: Sequence[Any], m: Any, tolerance: Sequence[np.ndarray] | None = None) -> Ambiguity:
     """Tries every acyclic M that differs from this one in one edge: one more, one less, resized, to another target
     (`exchange`), or reversed. A new edge takes its best size; the others keep theirs.
 
     For each edge and kind, and for each source of one more, the best move counts. Not covered: changes of several edges
-    at once. To find no move does not prove that this graph is the sparsest. Numbers count as they are: an entry that
-    data could not tell from zero is a non-zero.
+    at once. To find no move does not prove that this graph is the sparsest.
 
     Args:
       b: delayed effects [target, source] of every lag: dense or sparse matrices.
       m: instantaneous effects.
+      tolerance: for each lag, the size [target, source] up to which an effect cannot be told from zero, such as some
+        standard errors; by default numbers count as they are, as in a known truth.
 
     Raises:
       ValueError: M has a cycle.
@@ -65,36 +67,49 @@ def ambiguity(b: Sequence[Any], m: Any) -> Ambiguity:
     strong = scipy.sparse.csgraph.connected_components(m, connection="strong")[0]
     if strong < m.shape[0] or m.diagonal().any():
         raise ValueError("M has a cycle: the graphs one edge away are defined for an acyclic M; project it first")
-    moves = list(_moves(sp.vstack([sp.csr_array(b_kk, dtype=np.float64) for b_kk in b], format="csr"), m))
+    stacked = sp.vstack([sp.csr_array(b_kk, dtype=np.float64) for b_kk in b], format="csr")
+    moves = list(_moves(stacked, m, None if tolerance is None else np.concatenate(list(tolerance))))
     smallest = min((move.gap for move in moves), default=NEVER)
     return Ambiguity(tuple(move for move in moves if move.gap <= 0), smallest)
 
 
-def _moves(b: sp.csr_array, m: sp.csr_array) -> Iterator[Move]:
-    """`b` has the lags one under the other."""
+def _moves(b: sp.csr_array, m: sp.csr_array, tolerance_rk: np.ndarray | None) -> Iterator[Move]:
+    """`b` has the lags one under the other (rows r), and so has the tolerance."""
     k = m.shape[0]
     inverse = total_effects(m)
     reduced = sp.csr_array(b @ inverse)  # B'
     b, m, reduced_columns = b.tocsc(), m.tocsc(), reduced.tocsc()
 
-    for source in range(k):
+    def column_of(source: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of B, with its tolerances; what lies within them is zero."""
         column = _dense(b, source)
+        none = np.abs(column).max() if tolerance_rk is None else tolerance_rk[:, source]
+        none = np.broadcast_to(SAME * none if tolerance_rk is None else none, column.shape)
+        return np.where(np.abs(column) > none, column, 0), none
+
+    def cost_of_edge(column: np.ndarray, none: np.ndarray) -> np.ndarray:
+        return _cost_of_edge(reduced, column, none, exact=tolerance_rk is None)
+
+    for source in range(k):
+        column, none = column_of(source)
         children, ancestors = _support(m, source), _support(inverse, source)  # among them the source itself
         open_k = ~np.isin(np.arange(k), np.concatenate([children, ancestors]))
-        added_k = _cost_of_edge(reduced, column)
+        added_k = cost_of_edge(column, none)
         yield from _best("add", source, added_k, open_k)
         for target in map(int, children):
             without = column + m[target, source] * _dense(reduced_columns, target)
-            without[np.abs(without) < SAME * np.abs(without).max()] = 0
+            if tolerance_rk is None:
+                none = np.broadcast_to(SAME * np.abs(without).max(), without.shape)
+            without[np.abs(without) <= none] = 0
             removed = int((without != 0).sum() - (column != 0).sum()) - 1
             resized = int(added_k[target]) - 1  # the best of all sizes, zero among them
             if removed < resized:
                 yield Move("remove", source, target, removed)
             else:
                 yield Move("resize", source, target, resized)
-            yield from _best("exchange", source, removed + _cost_of_edge(reduced, without), open_k)
+            yield from _best("exchange", source, removed + cost_of_edge(without, none), open_k)
             if not np.isin(children[children != target], _support(inverse, target)).any():
-                added = _cost_of_edge(reduced, _dense(b, target))[source]
+                added = cost_of_edge(*column_of(target))[source]
                 yield Move("reverse", source, target, removed + int(added))
 
 
@@ -105,18 +120,35 @@ def _best(kind: Literal["add", "exchange"], source: int, gap_k: np.ndarray, open
         yield Move(kind, source, target, int(gap_k[target]))
 
 
-def _cost_of_edge(reduced: sp.csr_array, column: np.ndarray) -> np.ndarray:
-    """Non-zeros that `column` - m B'_i has beyond `column`, for the best m != 0, and one for the edge; for every i."""
+def _cost_of_edge(reduced: sp.csr_array, column: np.ndarray, none: np.ndarray, exact: bool) -> np.ndarray:
+    """Non-zeros that `column` - m B'_i has beyond `column`, for the best m != 0, and one for the edge; for every i.
+
+    An entry is zero up to `none`, or, where numbers are exact, at one m.
+    """
     k = reduced.shape[1]
-    part = reduced[np.flatnonzero(column)].tocoo()
-    size = column[np.flatnonzero(column)][part.row] / part.data  # at which the entry vanishes
-    order = np.lexsort((size, part.col))
-    target, size = part.col[order], size[order]
-    first = np.ones(len(size), bool)
-    first[1:] = (np.diff(target) != 0) | (np.diff(size) > SAME * np.abs(size[1:]))
-    most_k = np.zeros(k, int)
-    np.maximum.at(most_k, target[first], np.bincount(np.cumsum(first) - 1)[: first.sum()])
-    return 1 + np.bincount(reduced.indices, minlength=k) - np.bincount(target, minlength=k) - most_k
+    if exact:
+        brought_k = np.bincount(reduced.indices, minlength=k)
+    else:
+        reduced = reduced.copy()
+        reduced.data[np.abs(reduced.data) <= np.repeat(none, np.diff(reduced.indptr))] = 0
+        brought_k = np.bincount(reduced.indices, reduced.data != 0, minlength=k).astype(int)
+    rows = np.flatnonzero(column)
+    met = reduced[rows].tocoo()
+    seen = met.data != 0
+    row, target, part = rows[met.row[seen]], met.col[seen], met.data[seen]
+    size = column[row] / part  # at which the entry vanishes
+    reach = SAME / 2 * np.abs(size) if exact else none[row] / np.abs(part)
+    return 1 + brought_k - np.bincount(target, minlength=k) - _most_at_once(target, size - reach, size + reach, k)
+
+
+def _most_at_once(group_n: np.ndarray, low_n: np.ndarray, high_n: np.ndarray, groups: int) -> np.ndarray:
+    """How many closed intervals of a group have a point in common, at most."""
+    opens = np.repeat([1, -1], len(group_n))
+    order = np.lexsort((-opens, np.concatenate([low_n, high_n]), np.tile(group_n, 2)))
+    at_once = np.cumsum(opens[order])  # back at zero where a group ends
+    most_g = np.zeros(groups, int)
+    np.maximum.at(most_g, np.tile(group_n, 2)[order], at_once)
+    return most_g
 
 
 def _dense(matrix: sp.csc_array, index: int) -> np.ndarray:

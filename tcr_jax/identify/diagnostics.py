@@ -37,6 +37,6 @@ def diagnose(fit: Params | Identified, data: Any, document_bt: Any = None) -> Di
     params = fit.params if isinstance(fit, Identified) else fit
     return Diagnostics(
         innovations=measure(params, as_batches(data, document_bt), None if solved is None else solved.tokens),
-        structure=structure(params),
+        structure=structure(params, fit.b_error_lkk if isinstance(fit, Identified) else None),
         settled=None if solved is None else solved.settled,
     )

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from tcr_jax.identify.alternatives import alternatives, in_doubt
 from tcr_jax.identify.doubts import doubts
 from tcr_jax.identify.errors import Doubtful
 from tcr_jax.identify.evidence import Estimate
@@ -39,6 +40,9 @@ class Effect(NamedTuple):
 
     >>> print(Effect(source=3, target=1, lag=2, effect=-0.5, standard_error=0.0123))
          3 -> 1       lag  2   -0.5000 ± 0.0123
+
+    The standard error takes the graph for granted. `in_doubt`: another graph, one edge of M away, is as sparse within
+    the standard errors and would change this effect; None where there are none.
     """
 
     source: int
@@ -46,9 +50,12 @@ class Effect(NamedTuple):
     lag: int
     effect: float
     standard_error: float
+    in_doubt: bool | None = None
 
     def __str__(self) -> str:
-        return f"{self.source:6} -> {self.target:<6}  lag {self.lag:2}  {self.effect:+8.4f} ± {self.standard_error:.4f}"
+        doubt = "  in doubt: another graph is as sparse" if self.in_doubt else ""
+        size = f"{self.effect:+8.4f} ± {self.standard_error:.4f}"
+        return f"{self.source:6} -> {self.target:<6}  lag {self.lag:2}  {size}{doubt}"
 
 
 class Identified(NamedTuple):
@@ -70,12 +77,19 @@ class Identified(NamedTuple):
         """Every non-zero effect with its standard error (NaN where there is none), the clearest first."""
         process = self.params.process
         both_lkk = np.concatenate([np.asarray(process.m_kk)[None], np.asarray(process.b_lkk)])
-        if self.b_error_lkk is None or self.m_error_kk is None:
-            error_lkk = np.full(both_lkk.shape, np.nan)
-        else:
+        error_lkk, doubt_k = np.full(both_lkk.shape, np.nan), None
+        if self.b_error_lkk is not None and self.m_error_kk is not None:
             error_lkk = np.concatenate([self.m_error_kk[None], self.b_error_lkk])
+            doubt_k = in_doubt(alternatives(process, self.b_error_lkk), both_lkk.shape[1])
         effects = [
-            Effect(int(j), int(i), int(lag), float(both_lkk[lag, i, j]), float(error_lkk[lag, i, j]))
+            Effect(
+                source=int(j),
+                target=int(i),
+                lag=int(lag),
+                effect=float(both_lkk[lag, i, j]),
+                standard_error=float(error_lkk[lag, i, j]),
+                in_doubt=None if doubt_k is None else bool(doubt_k[i] or doubt_k[j]),
+            )
             for lag, i, j in np.argwhere(both_lkk)
         ]
         return sorted(effects, key=lambda e: -abs(e.effect) / (e.standard_error or np.inf))

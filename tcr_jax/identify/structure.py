@@ -7,15 +7,13 @@ import numpy as np
 import scipy.sparse.csgraph
 
 from tcr_jax.acyclicity import is_acyclic
-from tcr_jax.ambiguity import Ambiguity, ambiguity
+from tcr_jax.ambiguity import Ambiguity
+from tcr_jax.identify.alternatives import alternatives
 from tcr_jax.params import Params
 from tcr_jax.process import spectral_radius
 
 DECOMPOSED = 2048
 """Concepts up to which the rank of B is found."""
-
-DENSE = 0.5
-"""Share of non-zeros of B from which on sparsity cannot choose an M."""
 
 
 class Structure(NamedTuple):
@@ -34,15 +32,15 @@ class Structure(NamedTuple):
     children: int  # most of a concept, in M
     block_c: np.ndarray  # concepts of each connected block of M, largest first
     ambiguity: Ambiguity | None  # None where M is cyclic or B too dense to choose an M
+    within_errors: bool  # whether that counts an effect within its sampling errors as none
 
 
-def structure(params: Params) -> Structure:
-    """On the host."""
+def structure(params: Params, b_error_lkk: np.ndarray | None = None) -> Structure:
+    """On the host. With the standard errors of B, graphs are compared within them."""
     dictionary, process = params.dictionary, params.process
     k, d = dictionary.decoder_kd.shape
     b_lkk = np.zeros((0, k, k)) if process.b_lkk is None else np.asarray(process.b_lkk)
     m_kk = np.zeros((k, k)) if process.m_kk is None else np.asarray(process.m_kk)
-    acyclic, sparse = is_acyclic(m_kk), np.count_nonzero(b_lkk) <= DENSE * b_lkk.size
     _, block_k = scipy.sparse.csgraph.connected_components(m_kk != 0, directed=False)
     return Structure(
         activation=dictionary.activation,
@@ -54,10 +52,11 @@ def structure(params: Params) -> Structure:
         radius=float(jax.jit(spectral_radius)(process)),
         delayed=int(np.count_nonzero(b_lkk)),
         instantaneous=int(np.count_nonzero(m_kk)),
-        acyclic=acyclic,
+        acyclic=is_acyclic(m_kk),
         children=int((m_kk != 0).sum(axis=0).max()),
         block_c=np.sort(np.bincount(block_k))[::-1],
-        ambiguity=ambiguity(list(b_lkk), m_kk) if acyclic and sparse and len(b_lkk) else None,
+        ambiguity=alternatives(process, b_error_lkk),
+        within_errors=b_error_lkk is not None,
     )
 
 

@@ -18,10 +18,12 @@ def as_params(
 ) -> Params:
     """z = W (x - mean), whatever its scales, and its process, as ordinary parameters.
 
-    The decoder is W's pseudo-inverse A; a concept is multiplied by the norm of its column.
+    The decoder is W's pseudo-inverse A; a concept is multiplied by the norm of its column, and by -1 where the largest
+    entry of that column is negative: the data do not tell its sign, so that something must.
     """
     decoder_kd = np.linalg.pinv(unmixing_kd).T
-    norm_k = np.linalg.norm(decoder_kd, axis=1)
+    largest_k = decoder_kd[range(len(decoder_kd)), np.abs(decoder_kd).argmax(axis=1)]
+    norm_k = np.sign(largest_k) * np.linalg.norm(decoder_kd, axis=1)
     dictionary = linear_dictionary(norm_k[:, None] * unmixing_kd, decoder_kd / norm_k[:, None], mean_d)
     unit_kk = norm_k[:, None] / norm_k
     process = Process(

@@ -76,10 +76,13 @@ def _choice_of_m(part: Structure) -> str:
             "A6 (M is one block); they rest on this graph being the sparsest"
         )
     moves = part.ambiguity.moves
+    if not moves and part.within_errors:
+        return f"{scope}. No change of one edge of M is as sparse, the sampling errors of B taken into account"
     if not moves:
         return (
             f"{scope}. No change of one edge of M is as sparse with these very numbers, which does not rule out one "
             "that is within their sampling errors: an effect that such a change would bring near zero still counts here"
         )
     edges = [f"{move.source} -> {move.target} ({move.kind})" for move in moves]
-    return f"{scope}. But {len(moves)} changes of one edge of M are as sparse or sparser: {some(edges)}"
+    within = " within the sampling errors of B" if part.within_errors else ""
+    return f"{scope}. But {len(moves)} changes of one edge of M are as sparse or sparser{within}: {some(edges)}"

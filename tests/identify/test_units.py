@@ -1,5 +1,6 @@
 """Units: decoder rows of unit norm, and nothing else changes."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,7 +28,7 @@ def test_units_change_and_nothing_else() -> None:
     b_lkk, m_kk, intercept_k = rng.normal(size=(2, 3, 3)), np.tril(rng.normal(size=(3, 3)), -1), rng.normal(size=3)
     params = as_params(unmixing_kd, mean_d, b_lkk, m_kk, intercept_k)
     dictionary, process = params.dictionary, params.process
-    norm_k = np.linalg.norm(np.linalg.pinv(unmixing_kd), axis=0)
+    norm_k = (np.linalg.pinv(unmixing_kd) * dictionary.decoder_kd.T).sum(axis=0)
     np.testing.assert_allclose(np.linalg.norm(dictionary.decoder_kd, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(dictionary.encoder_kd @ dictionary.decoder_kd.T, np.eye(3), atol=1e-5)
     z_k, past_lk = rng.normal(size=3), rng.normal(size=(2, 3))
@@ -37,6 +38,19 @@ def test_units_change_and_nothing_else() -> None:
         scaled_k - process.m_kk @ scaled_k - np.einsum("lij,lj->i", process.b_lkk, scaled_lk) - process.intercept_k
     )
     np.testing.assert_allclose(after_k, norm_k * eps_k, rtol=1e-3, atol=1e-4)
+
+
+def test_the_sign_of_a_concept_is_settled() -> None:
+    """An unmixing with other signs is the same answer, every decoder row's largest entry positive."""
+    sign_k = np.array([1, -1, -1, 1])
+    unmixing_kd = np.linalg.pinv(DIRECTIONS_DK)
+    one = as_params(unmixing_kd, np.zeros(WIDTH), B_LKK, M_KK, np.ones(K))
+    sign_kk = sign_k[:, None] * sign_k
+    other = as_params(sign_k[:, None] * unmixing_kd, np.zeros(WIDTH), sign_kk * B_LKK, sign_kk * M_KK, sign_k)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    rows_kd = np.asarray(one.dictionary.decoder_kd)
+    np.testing.assert_array_equal(rows_kd.max(axis=1), np.abs(rows_kd).max(axis=1))
 
 
 def test_standard_errors_are_those_of_the_changed_units() -> None:
