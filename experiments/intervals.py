@@ -4,6 +4,8 @@
 
 A line a seed, and all together: of the true effects of B and of M that were found, the share inside their interval; and
 how many were found that are none. These have no true size to be inside of: they are counted apart, as are those missed.
+An interval takes the graph for granted, so the share is also told without the effects that the answer itself calls in
+doubt, because another graph is as sparse within the standard errors.
 """
 
 import math
@@ -17,6 +19,7 @@ from absl import flags
 from experiments import config_flags, launch
 from tcr_jax.dictionary import encode
 from tcr_jax.identify import NotIdentifiable, identify
+from tcr_jax.identify.alternatives import alternatives, in_doubt
 from tcr_jax.params import Process
 from tcr_jax.scores import coverage, mcc
 from tcr_jax.worlds import PRESETS, WorldConfig, make_world, sample
@@ -38,9 +41,14 @@ class Count(NamedTuple):
     found: int  # and true
     false: int
     missed: int
+    clear_inside: int  # of those that are not in doubt
+    clear: int
 
     def __str__(self) -> str:
-        return f"{self.inside / max(self.found, 1):.1%} of {self.found:,} ({self.false} false, {self.missed} missed)"
+        return (
+            f"{self.inside / max(self.found, 1):.1%} of {self.found:,} ({self.false} false, {self.missed} missed; "
+            f"not in doubt: {self.clear_inside / max(self.clear, 1):.1%} of {self.clear:,})"
+        )
 
 
 def measure(config: WorldConfig) -> dict[str, Count]:
@@ -53,17 +61,20 @@ def measure(config: WorldConfig) -> dict[str, Count]:
     matching = mcc(np.asarray(fresh.z_btk).reshape(-1, config.latents), z_nk).matching
     errors = Process(b_lkk=jnp.asarray(found.b_error_lkk), m_kk=jnp.asarray(found.m_error_kk), intercept_k=None)
     process = found.params.process.replace(intercept_k=None)
+    doubt_k = in_doubt(alternatives(process, found.b_error_lkk), config.latents)
+    truth = world.params.process
+    clear = coverage(truth, process, errors, matching, leave_out_k=doubt_k)
     counts = {}
-    for name, (inside, true) in coverage(world.params.process, process, errors, matching).items():
+    for name, (inside, true) in coverage(truth, process, errors, matching).items():
         field = {"B": "b_lkk", "M": "m_kk"}[name]
-        there, all_found = (int(np.count_nonzero(getattr(p, field))) for p in (world.params.process, process))
-        counts[name] = Count(inside, true, all_found - true, there - true)
+        there, all_found = (int(np.count_nonzero(getattr(p, field))) for p in (truth, process))
+        counts[name] = Count(inside, true, all_found - true, there - true, *clear[name])
     return counts
 
 
 def main() -> None:
     fields = {**PRESETS[_PRESET.value], **config_flags.given(WorldConfig)}
-    total = dict.fromkeys("BM", Count(0, 0, 0, 0))
+    total = dict.fromkeys("BM", Count(0, 0, 0, 0, 0, 0))
     for seed in _SEED.value:
         counts = measure(WorldConfig(**{**fields, "seed": seed}))
         total = {name: Count(*map(sum, zip(total[name], counts[name], strict=True))) for name in total}

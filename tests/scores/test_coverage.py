@@ -20,3 +20,14 @@ def test_intervals_are_compared_in_the_true_numbering_and_sign() -> None:
     assert coverage(true, found, errors, matching) == {"B": (1, 2), "M": (1, 1)}
     wide = coverage(true, found, errors, matching, level=1 - 1e-6)
     assert wide == {"B": (2, 2), "M": (1, 1)}
+
+
+def test_what_is_left_out_does_not_count() -> None:
+    """Effects into a concept and out of it, in the found numbering."""
+    true = process([[0.5, 0.3], [0.2, 0.4]], [[0.0, 0.0], [0.6, 0.0]])
+    matching = Matching(found_k=np.array([1, 0]), similarity_k=np.ones(2))
+    swapped = process([[0.4, 0.2], [0.3, 0.5]], [[0.0, 0.6], [0.0, 0.0]])
+    errors = process([[0.1, 0.1], [0.1, 0.1]], [[0.0, 0.1], [0.0, 0.0]])
+    assert coverage(true, swapped, errors, matching) == {"B": (4, 4), "M": (1, 1)}
+    left = coverage(true, swapped, errors, matching, leave_out_k=np.array([True, False]))
+    assert left == {"B": (1, 1), "M": (0, 0)}
