@@ -36,7 +36,7 @@ class Stream:
     """A stream that knows how long its data took to simulate, and tells how far a pass is."""
 
     def __init__(self, batches: Batches, count: int, name: str) -> None:
-        self.seconds, self._passes, self._count, self._name = 0.0, 0, count, name
+        self.seconds, self.cpu_seconds, self._passes, self._count, self._name = 0.0, 0.0, 0, count, name
         self._told = self._began = time.perf_counter()
         self._batches = remembered(batches, int(HELD * memory_of_one()))
 
@@ -44,8 +44,10 @@ class Stream:
         self._passes += 1
         stream = self._batches()
         for number in range(1, self._count + 1):
+            busy = time.process_time()
             seconds, batch = timed(next, stream)
             self.seconds += seconds
+            self.cpu_seconds += time.process_time() - busy
             now = time.perf_counter()
             if now - self._told > EVERY:
                 self._told = now
@@ -60,14 +62,15 @@ class Stream:
 def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int) -> dict[str, Any]:
     """Every number of a row, by name; `config.seed` is that of the world, its data and the estimator.
 
-    `seconds` is the estimator's time with its compilation, without that of simulating data (`data_seconds`).
+    `seconds` is the estimator's time with its compilation, without that of simulating data (`data_seconds`), and
+    `cpu_seconds` what all cores together spent on it, whatever else the machine did.
     `peak_memory_bytes` is the most main memory that this process held, activations that are kept among it, and
     `start_memory_bytes` the most before the estimator began.
     """
     world = make_world(config)
     sequences, name = math.ceil(tokens / config.context), f"{estimator}, seed {config.seed}"
     stream = Stream(world.batches(sequences), math.ceil(sequences / world.batch_size), name)
-    start = resident_peak()
+    start, busy = resident_peak(), time.process_time()
     seconds, found = timed(
         lambda: estimate(
             estimator,
@@ -79,6 +82,7 @@ def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int) -> d
             say=lambda line: print(f"{name}: {line}", flush=True),
         )
     )
+    busy = time.process_time() - busy
     peaks = {"peak_memory_bytes": resident_peak(), "device_peak_bytes": device_peak(_mesh())}
     key = jax.random.fold_in(jax.random.key(config.seed), HELDOUT)
     scores = recovery(world.params, found, sample(world, key, math.ceil(heldout / config.context)))
@@ -87,6 +91,7 @@ def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int) -> d
         "estimator": estimator,
         **scores,
         "seconds": seconds - stream.seconds,
+        "cpu_seconds": busy - stream.cpu_seconds,
         "data_seconds": stream.seconds,
         **peaks,
         "start_memory_bytes": start,

@@ -1,12 +1,14 @@
 """Recovers worlds whose process is known, and says how well: any estimators, any worlds, any seeds.
 
-    python -m experiments.synthetic --estimator=direct [--estimator=...] [--preset=paper] [--seed=0] [--out=DIR]
+    python -m experiments.synthetic --estimator=direct [--estimator=...] [--world=paper] [--dim=64] [--seed=0]
+                                    [--out=DIR]
 
-Every field of `WorldConfig` is a flag and replaces the preset's. A seed is that of the graph, the data and the
-estimator; each estimator gets the same data, and is scored on fresh data of the same world. Each row runs in a process
-of its own, so that its memory is its own. Read z_mcc beside z_mcc_floor, what a perfect estimator scores that ignores
-M, and beside the worst concept. With --out every measure is written to DIR/ESTIMATOR-SEED/metrics.json, of one row
-alone to DIR/metrics.json; `experiments.synthetic_table` makes tables and plots of many.
+Every field of `WorldConfig` is a flag and replaces the world's (`--dim` is `--latents`, `--world` is `--preset`). A
+seed is that of the graph, the data and the estimator; each estimator gets the same data, and is scored on fresh data of
+the same world. Each row runs in a process of its own, so that its memory is its own. Read z_mcc beside z_mcc_floor,
+what a perfect estimator scores that ignores M, and beside the worst concept. With --out every measure is written to
+DIR/ESTIMATOR-SEED/metrics.json, of one row alone to DIR/metrics.json; `experiments.synthetic_table` makes tables and
+plots of many.
 """
 
 import json
@@ -30,6 +32,8 @@ _TOKENS = flags.DEFINE_integer("tokens", 200_000, "time steps to learn from, who
 _HELDOUT = flags.DEFINE_integer("heldout", 20_000, "fresh time steps to score on, whole documents", 1)
 _OUT = flags.DEFINE_string("out", None, "directory of metrics.json; none is written where not given")
 config_flags.define(WorldConfig)
+flags.DEFINE_alias("world", "preset")
+flags.DEFINE_alias("dim", "latents")
 _SEED = flags.DEFINE_multi_integer(
     "seed", [0], "seed of the truth, the data and the estimator; may be given several times", 0, allow_override=True
 )

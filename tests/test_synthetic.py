@@ -21,7 +21,7 @@ def test_a_row_has_every_measure_by_name(tmp_path: Path) -> None:
     """One command: a readable table, and in metrics.json scores, time, memory, world, assumptions and versions."""
     pytest.importorskip("sklearn")
     env, out = environment(tmp_path / "cache"), tmp_path / "out"
-    flags = ("--estimator=var_fastica", "--preset=a5", "--seed=3", f"--out={out}")
+    flags = ("--estimator=var_fastica", "--world=a5", "--seed=3", f"--out={out}")
     done = run(env, "-m", "experiments.synthetic", *flags, *SMALL)
     assert done.returncode == 0, done.stderr
     header, line = done.stdout.splitlines()[-2:]
@@ -31,7 +31,7 @@ def test_a_row_has_every_measure_by_name(tmp_path: Path) -> None:
         assert isinstance(row[name], float)
     assert (row["estimator"], row["preset"], row["tokens"], row["heldout"]) == ("var_fastica", "a5", 2000, 500)
     assert row["world"]["graph"] == "a5" and row["world"]["seed"] == 3 and row["world"]["latents"] == 4
-    assert row["seconds"] > 0 and row["peak_memory_bytes"] >= row["start_memory_bytes"] > 0
+    assert row["seconds"] > 0 and row["cpu_seconds"] > 0 and row["peak_memory_bytes"] >= row["start_memory_bytes"] > 0
     assert row["assumptions"]["a5_one_child"]["holds"] is True
     assert set(row["machine"]["versions"]) >= {"jax", "numpy", "scipy"}
     assert row["command"].startswith("python -m experiments.synthetic --estimator=var_fastica")
