@@ -154,9 +154,21 @@ def of_ica(latents: int, tokens: float, settled: bool | None) -> list[str]:
     return lines
 
 
-def warnings(found: Innovations, settled: bool | None) -> list[str]:
+def of_misfit(misfit: float) -> list[str]:
+    """What to beware of where more varies than sampling explains."""
+    if misfit <= 1:
+        return []
+    return [
+        f"the model does not fit: effects held at zero vary {misfit:.1f} times as much as sampling explains, and "
+        "standard errors were raised by that. Noise on the activations does this, and so do effects that reach further "
+        "back than `lags` or are not linear, and innovations near Gaussian"
+    ]
+
+
+def warnings(found: Innovations, settled: bool | None, misfit: float) -> list[str]:
     """And of the data."""
-    lines = [f"warning: {line}" for line in of_ica(len(found.scale_k), found.fitted, settled)]
+    of_answer = of_ica(len(found.scale_k), found.fitted, settled) + of_misfit(misfit)
+    lines = [f"warning: {line}" for line in of_answer]
     lone = np.flatnonzero(found.kurtosis_k > max(ONE_TOKEN**2 * found.pairs_h[0], LEAST_KURTOSIS))
     if len(lone):
         lines.append(

@@ -39,4 +39,5 @@ def diagnose(fit: Params | Identified, data: Any, document_bt: Any = None) -> Di
         innovations=measure(params, as_batches(data, document_bt), None if solved is None else solved.tokens),
         structure=structure(params, fit.b_error_lkk if isinstance(fit, Identified) else None),
         settled=None if solved is None else solved.settled,
+        misfit=fit.misfit if isinstance(fit, Identified) else 1.0,
     )

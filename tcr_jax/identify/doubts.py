@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from tcr_jax.identify.checks import of_ica
+from tcr_jax.identify.checks import of_ica, of_misfit
 from tcr_jax.identify.density import FITTED
 from tcr_jax.identify.innovations import GAUSSIAN, nearly_gaussian
 from tcr_jax.identify.unmix import Unmixed
@@ -18,12 +18,13 @@ FARTHEST = 1e4
 """Standard deviations from zero beyond which float32 keeps less than three digits of what varies."""
 
 
-def doubts(unmixed: Unmixed, params: Params, latents: int | None) -> list[str]:
+def doubts(unmixed: Unmixed, params: Params, misfit: float, latents: int | None) -> list[str]:
     """One a sentence, with its mend; none where all seems well.
 
     Args:
       unmixed: the innovations.
       params: the answer.
+      misfit: by which the errors of its effects were raised, beyond what sampling explains.
       latents: concepts that were asked for, if a number of them was.
     """
     k, channels = unmixed.to_white_kd.shape
@@ -45,6 +46,7 @@ def doubts(unmixed: Unmixed, params: Params, latents: int | None) -> list[str]:
             "errors: give more tokens, or take it that no method can tell"
         )
     lines += of_ica(k, unmixed.tokens, unmixed.settled)
+    lines += of_misfit(misfit)
     radius = float(jax.jit(spectral_radius)(params.process))
     if not radius < 1:
         lines.append(

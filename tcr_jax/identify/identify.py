@@ -31,7 +31,7 @@ from tcr_jax.identify.units import as_params, standard_errors
 from tcr_jax.identify.unmix import Unmixed, unmix
 from tcr_jax.params import Params
 
-FORMAT = 2
+FORMAT = 3
 """Of the stages that are kept: those of another one are not read."""
 
 
@@ -65,6 +65,7 @@ class Identified(NamedTuple):
     b_error_lkk: np.ndarray | None  # standard errors of B and of M; None where they were not asked for
     m_error_kk: np.ndarray | None
     unmixed: Unmixed  # what diagnostics read
+    misfit: float = 1.0  # factor by which the model's misfit raised the errors that sampling explains
 
     def __repr__(self) -> str:
         b_lkk, m_kk = map(np.asarray, (self.params.process.b_lkk, self.params.process.m_kk))
@@ -131,7 +132,7 @@ def identify(
 
     Warns:
       Doubtful: there is an answer, but innovations seem Gaussian, channels hold fewer dimensions than there are, tokens
-        are few, or the process is unstable (see `doubts`). `diagnose` says all that can be said of it.
+        are few, the model does not fit, or the process is unstable (see `doubts`). `diagnose` says more.
 
     >>> from tcr_jax.worlds import WorldConfig, make_world
     >>> world = make_world(WorldConfig(latents=4, parents=1.0, context=500))
@@ -153,22 +154,22 @@ def identify(
     stages = Stages(None if workdir is None else Path(workdir), settings)
     unmixed = unmix(batches, latents, lags, seed, mesh, stages, say)
     found = _answer(unmixed, relate(unmixed, seed, refine, draws, stages, say))
-    for line in doubts(unmixed, found.params, latents):
+    for line in doubts(unmixed, found.params, found.misfit, latents):
         warnings.warn(line, Doubtful, stacklevel=2)
     return found
 
 
 def _answer(unmixed: Unmixed, related: Related) -> Identified:
     """In units of unit-norm decoder rows."""
-    b_lkk, m_kk, draws, unmixing_kk = related
+    b_lkk, m_kk, draws, unmixing_kk, misfit = related
     reduced_kk = np.eye(len(m_kk)) - m_kk
     to_z_kk = np.linalg.solve(reduced_kk, unmixing_kk)
     means_lk = unmixed.mean_f.reshape(-1, len(m_kk)) @ to_z_kk.T
     intercept_k = reduced_kk @ means_lk[0] - np.einsum("lij,lj->i", b_lkk, means_lk[1:])
     params = as_params(to_z_kk @ unmixed.to_white_kd, unmixed.mean_d, b_lkk, m_kk, intercept_k)
     if draws is None:
-        return Identified(params, None, None, unmixed)
+        return Identified(params, None, None, unmixed, misfit)
     directions_dk = np.linalg.pinv(unmixed.to_white_kd) @ np.linalg.inv(unmixing_kk)
     estimate = Estimate(jnp.float32(b_lkk), jnp.float32(m_kk), jnp.zeros_like(m_kk, jnp.float32))
     b_error_lkk, m_error_kk = standard_errors(estimate, draws, jnp.float32(directions_dk.T @ directions_dk))
-    return Identified(params, np.asarray(b_error_lkk), np.asarray(m_error_kk), unmixed)
+    return Identified(params, np.asarray(b_error_lkk), np.asarray(m_error_kk), unmixed, misfit)

@@ -16,6 +16,7 @@ class Diagnostics(NamedTuple):
     innovations: Innovations
     structure: Structure
     settled: bool | None  # whether ICA came to rest, where there was one
+    misfit: float = 1.0  # as in `Identified`
 
     def __str__(self) -> str:
         """`in_words`, a paragraph a line."""
@@ -30,7 +31,7 @@ class Diagnostics(NamedTuple):
         if "A4" not in failing:
             verdict.append(_choice_of_m(structure))
         verdict += [check.words for check in checks] + nearness(innovations, failing)
-        return verdict + warnings(innovations, self.settled)
+        return verdict + warnings(innovations, self.settled, self.misfit)
 
 
 def _guarantee(failing: list[str], found: Innovations) -> str:

@@ -1,6 +1,7 @@
 """What is told unasked of an answer: each reason with its numbers and its mend, and nothing where all is well."""
 
 import re
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ K, D = 4, 6
 WHITE_KD = np.linalg.qr(np.random.default_rng(0).normal(size=(D, K)))[0].T
 
 
-def told(latents: int | None = K, growth: float = 0.5, **changes: object) -> str:
+def told(latents: int | None = K, growth: float = 0.5, misfit: float = 1.0, **changes: Any) -> str:
     fine = Unmixed(
         mean_d=np.zeros(D),
         to_white_kd=WHITE_KD,
@@ -28,7 +29,8 @@ def told(latents: int | None = K, growth: float = 0.5, **changes: object) -> str
     )
     process = Process(b_lkk=growth * jnp.eye(K)[None], m_kk=jnp.zeros((K, K)), intercept_k=None)
     dictionary = linear_dictionary(np.zeros((K, D)), np.zeros((K, D)), np.zeros(D))
-    return "\n".join(doubts(fine._replace(**changes), Params(dictionary=dictionary, process=process), latents))
+    params = Params(dictionary=dictionary, process=process)
+    return "\n".join(doubts(fine._replace(**changes), params, misfit, latents))
 
 
 def test_a_sound_answer_leaves_no_doubt() -> None:
@@ -45,11 +47,12 @@ def test_a_sound_answer_leaves_no_doubt() -> None:
         ({"stein_k": np.array([1.0, 2, 2, 1.001])}, "cannot tell 2 of 4 innovations .* Concepts 0, 3, and every"),
         ({"tokens": 40.0}, "z is not identified: 40 tokens cannot tell 4 of 4"),
         ({"tokens": 1.0}, r"1 tokens; 4 concepts need about 1 \(k\^2 / 10\)"),
+        ({"misfit": 2.34}, "does not fit: effects held at zero vary 2.3 times"),
         ({"settled": False}, "did not come to rest"),
         ({"growth": 1.25}, "unstable, it grows by 1.2500 a token"),
         ({"growth": np.nan}, "unstable"),
     ],
 )
-def test_each_doubt_has_its_numbers(changes: dict[str, object], says: str) -> None:
+def test_each_doubt_has_its_numbers(changes: dict[str, Any], says: str) -> None:
     """And names what to do."""
     assert re.search(says, told(**changes))

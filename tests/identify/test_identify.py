@@ -22,7 +22,7 @@ from tcr_jax import (
     make_mesh,
     simulate,
 )
-from tcr_jax.identify import Batches, Identified, NotIdentifiable, identify
+from tcr_jax.identify import Batches, Doubtful, Identified, NotIdentifiable, identify
 from tcr_jax.scores import recovery
 from tcr_jax.train_step import init_state, train_step
 from tcr_jax.worlds import PRESETS, WorldConfig, make_world, sample
@@ -252,3 +252,12 @@ def test_data_that_cannot_bear_it_are_explained(data: Any, settings: dict[str, A
     """What is wrong with them, with the numbers, and what to do."""
     with pytest.raises(NotIdentifiable, match=message):
         identify(data, **settings)
+
+
+def test_noise_on_the_activations_makes_no_false_effects() -> None:
+    """With the errors of sampling alone more than half of the edges would be false; the misfit is told, and counted."""
+    noisy = make_world(dataclasses.replace(CONFIG, condition=1.0, observation_noise=0.1))
+    with pytest.warns(Doubtful, match="the model does not fit"):
+        found = identify(noisy.batches(64, batch=16))
+    scores = recovery(noisy.params, found.params, sample(noisy, jax.random.key(7), 20))
+    assert found.misfit > 1.3 and scores["B_precision"] > 0.8 and scores["B_recall"] > 0.9
