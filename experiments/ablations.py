@@ -10,7 +10,6 @@ OUT/table.md and OUT/ablations.png. Given again, it trains no row that is there,
 
 import dataclasses
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from experiments import launch, train_flags
+from experiments.ablation_table import Row, markdown, plot
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.files import write_text
 from tcr_jax.metrics_file import read_metrics
@@ -44,23 +44,6 @@ VARIED: dict[str, tuple[Any, ...]] = {
     "bias": (True, False),
 }
 """Fields of `Config`, and the values that they take in turn."""
-
-COLUMNS = {
-    "heldout_fvu": "FVU",
-    "heldout_silent": "never fire",
-    "dictionary/code_variance": "code variance",
-    "heldout_r2_past": "R² of z, past",
-    "heldout_r2_past_present": "R² of z, past and M",
-    "prediction/all/past/r2_z": "R² of z, past, closed form",
-    "prediction/all/past/r2_x": "R² of x, past, closed form",
-    "nonzero_b": "non-zero B",
-    "nonzero_m": "non-zero M",
-}
-"""Held-out figures of a row: of the last line of metrics.jsonl, or YARDSTICK/NAME of evaluation.json."""
-
-PLOTTED = ("heldout_fvu", "heldout_r2_past", "heldout_r2_past_present")
-
-Row = dict[str, Any]
 
 
 class Variant(NamedTuple):
@@ -127,46 +110,6 @@ def measure(variant: Variant, directory: Path) -> Row:
         evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
         figures |= {f"{yardstick}/{name}": v for yardstick in evaluation for name, v in evaluation[yardstick].items()}
     return {"config": dataclasses.asdict(variant.config), "figures": figures}
-
-
-def markdown(lines: Mapping[tuple[str, str], list[Row]]) -> str:
-    """A table a thing varied: means over the seeds, and the lowest and highest where there are several."""
-    names = [name for name in COLUMNS if any(name in row["figures"] for rows in lines.values() for row in rows)]
-    tables: dict[str, list[str]] = {}
-    for (varied, value), rows in lines.items():
-        head = [f"| {varied} | {' | '.join(COLUMNS[name] for name in names)} |", "|---" * (len(names) + 1) + "|"]
-        cells = [_cell([row["figures"].get(name) for row in rows]) for name in names]
-        tables.setdefault(varied, head).append(f"| {value} | {' | '.join(cells)} |")
-    return "\n\n".join("\n".join(table) for table in tables.values()) + "\n"
-
-
-def _cell(values: list[float | None]) -> str:
-    there = [value for value in values if value is not None]
-    if len(there) < len(values) or not there:
-        return "-"
-    spread = f" ({min(there):.3f} to {max(there):.3f})" if len(there) > 1 else ""
-    return f"{statistics.mean(there):.3f}{spread}"
-
-
-def plot(lines: Mapping[tuple[str, str], list[Row]], path: Path) -> None:
-    """A column a thing varied, a row a figure, a point a seed; the line joins the means."""
-    with launch.extra("report"):
-        from matplotlib.figure import Figure
-
-    varied = list(dict.fromkeys(name for name, _ in lines))
-    figure = Figure(figsize=(2.6 * len(varied) + 1, 2.2 * len(PLOTTED)), layout="constrained")
-    grid = figure.subplots(len(PLOTTED), len(varied), squeeze=False, sharey="row")
-    for axes_n, name in zip(grid, PLOTTED, strict=True):
-        for axes, thing in zip(axes_n, varied, strict=True):
-            of_thing = {value: rows for (other, value), rows in lines.items() if other == thing}
-            points = [[row["figures"].get(name, float("nan")) for row in rows] for rows in of_thing.values()]
-            axes.plot(range(len(points)), [statistics.mean(values) for values in points], color="C0")
-            for place, values in enumerate(points):
-                axes.plot([place] * len(values), values, "o", color="C0", markersize=4)
-            axes.set_xticks(range(len(points)), of_thing, rotation=30)
-            axes.set_title(thing if name == PLOTTED[0] else "")
-        axes_n[0].set_ylabel(COLUMNS[name])
-    figure.savefig(path, dpi=110)
 
 
 def main() -> None:

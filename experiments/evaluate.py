@@ -77,14 +77,14 @@ def dictionary(subject: Subject) -> Figures:
 def prediction(subject: Subject) -> Figures:
     """R^2 of z and x from own past, B, M, both and the controls; `trained` is the run's own process."""
     process = subject.run.params.process
-    whole = process.b_lkk is not None and process.m_kk is not None
+    predicts = process.b_lkk is not None or process.m_kk is not None
     return prediction_ladder(
         subject.run.params.dictionary,
         lambda: subject.batches("train"),
         lambda: subject.batches("heldout"),
         lags=_LAGS.value,
         parents=_PARENTS.value,
-        processes={"trained": process} if whole else None,
+        processes={"trained": process} if predicts else None,
         domains={n: subject.domains[d] for n, d in enumerate(subject.domain_n) if d >= 0},
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.ablations import COLUMNS, PLOTTED, markdown, plot
+from experiments.ablation_table import COLUMNS, PLOTTED, markdown, plot
 from tests import programs
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import tcr_jax
-from experiments.process_cost import Size, gradient_operations, measure_size, moment_operations
+from experiments.process_operations import Size, gradient_operations, measure_size, moment_operations
 from tcr_jax.loop import train
 from tcr_jax.store import Batch
 from tests import programs

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.peers.sae_lens_check import as_dictionary
+from experiments.peers.sae_lens_weights import as_dictionary
 from tcr_jax import decode, encode
 
 D, K, TOPK = 6, 20, 4

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from experiments import launch
+from experiments.peers.sae_lens_weights import as_dictionary
 from tcr_jax.checkpoint import load_run
-from tcr_jax.config import PRESETS, Activation, Config
+from tcr_jax.config import PRESETS, Config
 from tcr_jax.files import write_text
 from tcr_jax.loop import train
 from tcr_jax.mesh import make_mesh
@@ -29,7 +29,6 @@ from tcr_jax.store import Batch, Store, ordered_batches
 from tcr_jax.yardsticks.dictionary import measure_dictionary
 
 PEER = {"sae_relu": "standard", "sae_topk": "topk", "sae_batchtopk": "batchtopk"}
-ACTIVATION: dict[str, Activation] = {"standard": "relu", "topk": "relu_topk", "batchtopk": "batch_topk"}
 PEER_RATE = {"rate": 3e-4, "warmup": 0.0, "decay": 0.0}  # sae-lens's defaults (SAETrainerConfig)
 PROGRAM = Path(__file__).with_name("sae_lens_train.py")
 
@@ -47,28 +46,6 @@ _SEEDS = flags.DEFINE_integer("seeds", 1, "seeds of each", 1)
 def tokens(batches: Iterator[Batch]) -> np.ndarray:
     """The kept activations, a row a token."""
     return np.concatenate([np.asarray(batch.x_btd, np.float32)[batch.document_bt >= 0] for batch in batches])
-
-
-def as_dictionary(weights: dict[str, np.ndarray], architecture: str, topk: int, mean_d: Any, scale: Any) -> Dictionary:
-    """sae-lens's saved weights, trained on (x - mean) / scale, as a dictionary of ours.
-
-        sae-lens: z' = f((u - b_dec) W_enc + b_enc),  u^ = z' W_dec + b_dec;   ours has rows of unit norm n, z = n z'
-
-    A saved TopK or BatchTopK has such rows already; f of a ReLU scales with its argument.
-    """
-    norm_k = np.linalg.norm(weights["W_dec"], axis=1)
-    bias_k = weights["b_enc"] - weights["applied"] * (weights["b_dec"] @ weights["W_enc"])
-    return Dictionary(
-        encoder_kd=jnp.asarray((weights["W_enc"] * norm_k).T),
-        decoder_kd=jnp.asarray(weights["W_dec"] / norm_k[:, None]),
-        encoder_bias_k=jnp.asarray(bias_k * norm_k),
-        decoder_bias_d=jnp.asarray(weights["b_dec"]),
-        mean_d=jnp.asarray(mean_d, jnp.float32),
-        scale=jnp.asarray(scale, jnp.float32),
-        threshold=jnp.asarray(weights["threshold"].max() if "threshold" in weights else 0.0, jnp.float32),
-        activation=ACTIVATION[architecture],
-        topk=topk,
-    )
 
 
 def main() -> None:
