@@ -11,7 +11,7 @@ from tcr_jax.dictionary import encode
 from tcr_jax.params import Dictionary
 from tcr_jax.process import history
 from tcr_jax.store import Store, ordered_batches
-from tcr_jax.store.split import Split
+from tcr_jax.store.split import Split, is_heldout
 from tcr_jax.typing import DROPPED
 
 CONTEXTS = 32
@@ -75,3 +75,26 @@ def code_table(
 
 
 _encode = jax.jit(encode)
+
+
+def halves(codes: CodeTable, heldout: float) -> tuple[CodeTable, CodeTable]:
+    """The documents of a training table in two halves: those that a larger held-out share would hold out too come last.
+
+    Both hold all contexts, each with the other's documents dropped.
+    """
+    second_bt = is_heldout(np.maximum(codes.document_bt, 0), (1 + heldout) / 2)
+    parts = (np.where(chosen_bt, codes.document_bt, np.int32(DROPPED)) for chosen_bt in (~second_bt, second_bt))
+    first, second = (codes._replace(document_bt=document_bt) for document_bt in parts)
+    return first, second
+
+
+def sizes(codes: CodeTable, rows: int = 512) -> tuple[np.ndarray, np.ndarray]:
+    """Each concept's standard deviation, and its mean |z| where it fires; `rows` contexts are taken at a time."""
+    tokens, sums_4k = 0, np.zeros((4, codes.z_btk.shape[-1]))
+    for first in range(0, len(codes.z_btk), rows):
+        kept_bt = codes.document_bt[first : first + rows] >= 0
+        z_nk = codes.z_btk[first : first + rows][kept_bt].astype(np.float32)
+        tokens += len(z_nk)
+        sums_4k += np.stack([z_nk.sum(0), (z_nk**2).sum(0), np.abs(z_nk).sum(0), (z_nk != 0).sum(0)])
+    sum_k, square_k, size_k, fires_k = sums_4k
+    return np.sqrt(np.maximum(square_k / tokens - (sum_k / tokens) ** 2, 0)), size_k / np.maximum(fires_k, 1)

@@ -7,6 +7,7 @@ this is what a concept adds to a later one, beyond what the later token's identi
 token are not held: an edit along a direction of the residual stream moves them too.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,23 +38,8 @@ def slopes(codes: CodeTable, lags: int, *, folds: int = 8, within: Groups | None
     Raises:
       ValueError: a fold is left without documents.
     """
-    scored_bt = codes.scored(lags)
-    place_n = np.flatnonzero(scored_bt)
-    group_n = np.zeros(len(place_n), int) if within is None else within(codes.token_bt, codes.document_bt)[scored_bt]
-    documents, document_n = np.unique(codes.document_bt.reshape(-1)[place_n], return_inverse=True)
-    if len(documents) < folds:
-        raise ValueError(f"{len(documents)} documents cannot fill {folds} folds: give more documents or fewer folds")
-    fold_n = np.random.default_rng(0).permutation(len(documents))[document_n] % folds
-    z_nk = codes.z_btk.reshape(-1, codes.z_btk.shape[-1])
-    parts = [_moments(z_nk, place_n[fold_n == fold], group_n[fold_n == fold], lags) for fold in range(folds)]
-    cross_glkk, power_glk = (np.stack(part) for part in zip(*parts, strict=True))
-    effect_lkk = _ratio(cross_glkk.sum(axis=0), power_glk.sum(axis=0))
-    left_out = [
-        _ratio(cross_glkk.sum(axis=0) - cross_lkk, power_glk.sum(axis=0) - power_lk)
-        for cross_lkk, power_lk in zip(cross_glkk, power_glk, strict=True)
-    ]
-    error_lkk = np.sqrt((folds - 1) / folds * sum((part_lkk - effect_lkk) ** 2 for part_lkk in left_out))
-    return Slopes(effect_lkk, np.divide(effect_lkk, error_lkk, out=np.zeros_like(effect_lkk), where=error_lkk > 0))
+    cross_glkk, power_glk = by_fold(codes, range(1, lags + 1), folds, within)
+    return jackknife(_ratio, cross_glkk, power_glk)
 
 
 def confirmed(first: Slopes, second: Slopes, std_k: np.ndarray, *, t: float = 5.0, effect: float = 0.02) -> np.ndarray:
@@ -73,7 +59,38 @@ def confirmed(first: Slopes, second: Slopes, std_k: np.ndarray, *, t: float = 5.
     return np.where(holds_lkk, (first.effect_lkk + second.effect_lkk) / 2, 0)
 
 
-def _moments(z_nk: np.ndarray, place_n: np.ndarray, group_n: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
+def by_fold(codes: CodeTable, lags: Sequence[int], folds: int, within: Groups | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over the tokens of each fold of documents: of (z_i(t) - mean)(z_j(t-l) - mean), and of that factor's square.
+
+    The means are of the fold's tokens of one group, at t and at t - l; [g, l, k, k] and [g, l, k].
+    """
+    scored_bt = codes.scored(max(lags))
+    place_n = np.flatnonzero(scored_bt)
+    group_n = np.zeros(len(place_n), int) if within is None else within(codes.token_bt, codes.document_bt)[scored_bt]
+    documents, document_n = np.unique(codes.document_bt.reshape(-1)[place_n], return_inverse=True)
+    if len(documents) < folds:
+        raise ValueError(f"{len(documents)} documents cannot fill {folds} folds: give more documents or fewer folds")
+    fold_n = np.random.default_rng(0).permutation(len(documents))[document_n] % folds
+    z_nk = codes.z_btk.reshape(-1, codes.z_btk.shape[-1])
+    parts = [_moments(z_nk, place_n[fold_n == fold], group_n[fold_n == fold], lags) for fold in range(folds)]
+    cross_glkk, power_glk = (np.stack(part) for part in zip(*parts, strict=True))
+    return cross_glkk, power_glk
+
+
+def jackknife(effect: Callable[..., np.ndarray], *sums_g: np.ndarray) -> Slopes:
+    """Effects from the sums of all folds, and t from how they move where each fold in turn is left out."""
+    folds, totals = len(sums_g[0]), [part_g.sum(axis=0) for part_g in sums_g]
+    effect_lkk = effect(*totals)
+    left_out = (
+        effect(*(total - part_g[fold] for total, part_g in zip(totals, sums_g, strict=True))) for fold in range(folds)
+    )
+    error_lkk = np.sqrt((folds - 1) / folds * sum((part_lkk - effect_lkk) ** 2 for part_lkk in left_out))
+    return Slopes(effect_lkk, np.divide(effect_lkk, error_lkk, out=np.zeros_like(effect_lkk), where=error_lkk > 0))
+
+
+def _moments(
+    z_nk: np.ndarray, place_n: np.ndarray, group_n: np.ndarray, lags: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Sums over some tokens of (z_i(t) - mean)(z_j(t-l) - mean) and of the second factor's square."""
     _, group_n, count_g = np.unique(group_n, return_inverse=True, return_counts=True)
     member_gn = sp.csr_matrix((np.ones(len(group_n), np.float32), (group_n, np.arange(len(group_n)))))
@@ -81,7 +98,7 @@ def _moments(z_nk: np.ndarray, place_n: np.ndarray, group_n: np.ndarray, lags: i
     now_nk = _sparse(z_nk, place_n)
     now_gk = member_gn @ now_nk
     cross, power = [], []
-    for lag in range(1, lags + 1):
+    for lag in lags:
         past_nk = _sparse(z_nk, place_n - lag)
         past_gk = member_gn @ past_nk
         cross.append((now_nk.T @ past_nk - now_gk.T @ (share_gg @ past_gk)).toarray())
