@@ -1,6 +1,6 @@
 """Acts on the concepts of a trained model inside its language model, and compares with what its edges predict.
 
-    python -m experiments.intervene --workdir=RUN [--edges=FILE.csv] [--edited_layer=8 --edited_layer=12] [--after=160]
+    python -m experiments.intervene --workdir=RUN [--edges=FILE.csv] [--edited_layer=8 --edited_layer=10] [--after=160]
 
 Writes interventions.csv, interventions.json and interventions.png. Every figure is of held-out documents: concepts are
 removed where they fire and added where they do not, at one token and an earlier block, and the change of each target is
@@ -12,7 +12,6 @@ not selected. Tested are its first edges between two concepts, and beside them t
 """
 
 import csv
-import io
 import os
 from pathlib import Path
 from typing import cast, get_args
@@ -33,15 +32,16 @@ from tcr_jax.store import Store, ordered_batches
 for _name, _value in {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
     os.environ.setdefault(_name, _value)  # read on import: what they print would be in the way of ours
 with launch.extra("report"):
-    from matplotlib.figure import Figure
+    from tcr_jax.relations import comparisons, pictures
 with launch.extra("extract"):
     import torch
 
     from tcr_jax.extract.errors import ExtractError
     from tcr_jax.extract.language_model import load_model
-    from tcr_jax.intervene.edges import Edge, Intervention
+    from tcr_jax.intervene.edges import Edge
     from tcr_jax.intervene.passages import Passage, read_passages
     from tcr_jax.intervene.study import Carry, Study, study
+    from tcr_jax.intervene.table import to_csv
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given to experiments.train", required=True)
 _STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
@@ -50,9 +50,12 @@ _EDGES = flags.DEFINE_string(
     "edges", None, "CSV with columns source, target, lag, weight, best first (default: the run's own, on training text)"
 )
 _COUNT = flags.DEFINE_integer("count", 100, "edges tested at most", 1)
-_EDITED_LAYERS = flags.DEFINE_multi_integer("edited_layer", [12], "block after which concepts are edited", 1)
+_EDITED_LAYERS = flags.DEFINE_multi_integer("edited_layer", [10], "block after which concepts are edited", 1)
 _CARRY = flags.DEFINE_enum("carry", "gradient", get_args(Carry), "how directions are carried to that block")
 _OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which each source is edited, of each kind", 2)
+_BYSTANDERS = flags.DEFINE_integer(
+    "bystanders", 50, "concepts drawn at random that are edited as well, the base of the fidelity score", 0
+)
 _TRAINING = flags.DEFINE_integer("training", 100, "training contexts that directions are carried with", 1)
 _HELDOUT = flags.DEFINE_integer("heldout_contexts", 400, "held-out contexts read at most", 1)
 _AFTER = flags.DEFINE_integer(
@@ -84,6 +87,7 @@ def main() -> None:
         edited_layers=_EDITED_LAYERS.value,
         method=cast(Carry, _CARRY.value),
         occurrences=_OCCURRENCES.value,
+        bystanders=_BYSTANDERS.value,
         seed=_SEED.value,
         on_step=_progress,
     )
@@ -141,37 +145,9 @@ def _read_edges(path: Path) -> list[Edge]:
 
 
 def _write(result: Study, out: Path) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("edit", "set", *Intervention._fields))
-    for (edit, name), found in result.found.items():
-        writer.writerows((edit, name, *edge) for edge in found)
-    write_text(out / "interventions.csv", table.getvalue())
+    write_text(out / "interventions.csv", to_csv(result.found))
     write_text(out / "interventions.json", to_json(result.summary))
-    write_bytes(out / "interventions.png", _picture(result))
-
-
-def _picture(result: Study) -> bytes:
-    """Predicted against measured change, a panel for each edit and set."""
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
-    panels = figure.subplots(2, len(result.found) // 2, squeeze=False)
-    for axes, ((edit, name), found) in zip(panels.flat, result.found.items(), strict=True):
-        axes.errorbar(
-            [edge.direct for edge in found],
-            [edge.measured for edge in found],
-            [edge.error for edge in found],
-            fmt="o",
-            markersize=3,
-            linewidth=0.7,
-        )
-        axes.axhline(0, color="grey", linewidth=0.5)
-        axes.axvline(0, color="grey", linewidth=0.5)
-        axes.set_title(f"{edit}, {name}")
-    figure.supxlabel("predicted change of the target (effect x dose)")
-    figure.supylabel("measured change, with its standard error")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120)
-    return buffer.getvalue()
+    write_bytes(out / "interventions.png", pictures.png(comparisons.effects(result.found)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@
     response.py     what an edit of each concept did to all concepts, at its token and after
     edges.py        predicted and measured effects of edges (needs no model)
     controls.py     edges matched in co-occurrence that the model did not select
+    study.py        all of it together
+    table.py        what it measured, as CSV
 
-Nothing is imported here; edges and controls need no torch.
+Nothing is imported here; edges, controls and table need no torch.
 """

@@ -13,7 +13,6 @@ class Cooccurrence(NamedTuple):
 
     source_n: np.ndarray
     rate_k: np.ndarray  # share of positions at which each concept fires
-    activity_k: np.ndarray  # mean |z|
     lift_lkn: np.ndarray  # P(both fire) / (P(target fires) P(source fires)); 0 where they never do
     slope_lkn: np.ndarray  # regression of z_target(t) on z_source(t - l) alone
 
@@ -34,10 +33,9 @@ def cooccurrence(
     joint_lkn, cross_lkn = np.zeros(shape), np.zeros(shape)
     pairs_l, sum_lk, fires_lk = np.zeros(lags), np.zeros((lags, k)), np.zeros((lags, k))
     sum_ln, square_ln, fires_ln = (np.zeros((lags, len(source_n))) for _ in range(3))
-    positions, rate_k, activity_k = 0, np.zeros(k), np.zeros(k)
+    positions, rate_k = 0, np.zeros(k)
     for z, kept in zip(z_tk, kept_t, strict=True):
         positions, rate_k = positions + kept.sum(), rate_k + (z[kept] != 0).sum(0)
-        activity_k = activity_k + np.abs(z[kept]).sum(0)
         for lag in range(1, min(lags, len(z) - 1) + 1):
             both = kept[lag:] & kept[:-lag]
             target_tk, source_tn = z[lag:][both], z[:-lag][both][:, source_n]
@@ -56,7 +54,6 @@ def cooccurrence(
     return Cooccurrence(
         source_n,
         rate_k / positions,
-        activity_k / positions,
         np.divide(joint_lkn, expected_lkn, out=np.zeros(shape), where=expected_lkn > 0),
         np.divide(covariance_lkn, variance_l1n, out=np.zeros(shape), where=variance_l1n > 0),
     )

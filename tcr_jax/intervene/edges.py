@@ -39,6 +39,14 @@ class Intervention(NamedTuple):
     occurrences: int
 
 
+class Scales(NamedTuple):
+    """Of all concepts in the text in which they are edited."""
+
+    std_k: np.ndarray  # standard deviation of z
+    activity_k: np.ndarray  # mean |z|
+    measured_k: np.ndarray  # standard deviation of what is measured: z or the pre-activation
+
+
 def interventions(
     edges: Sequence[Edge], response: "Response", process: Process, effect: "Effect"
 ) -> list[Intervention]:
@@ -129,46 +137,72 @@ def fidelity(
     response: "Response",
     process: Process,
     effect: "Effect",
-    activity_k: np.ndarray,
+    scales: Scales,
+    random_n: np.ndarray,
     *,
-    children: int = 10,
-    draws: int = 20,
+    pairs: int = 100,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Causal Fidelity Score: mean |change| of the concepts that a ranking names, over that of as many random ones.
+    """Causal Fidelity Score: mean |change| of the pairs that a ranking names, over that of pairs at random.
 
-    After arXiv 2603.10377, whose exact formula was not at hand; ours, openly: for every edited source, the `children`
-    pairs (lag, target) of largest |B_l[target, source]| (graph), of largest mean |z| (activation: what a sparse
-    autoencoder alone could rank by), or drawn at random (random). |measured change| is averaged over pairs and sources
-    and divided by the same average over random pairs, the mean of `draws` draws. A concept is no child of itself.
-    Changes are measured with noise, which is in all averages: few occurrences pull every score towards 1.
+    After arXiv 2603.10377, whose formula was not at hand (it compares what edits of concepts that the graph names, and
+    of random ones, do to later concepts); ours, openly. A pair is an edited source, a lag and another concept. Its
+    change is |measured| in standard deviations of what is measured, and at random means all pairs of the sources
+    `random_n`, so that the base is an average over all of them and no draw. The rankings' first `pairs`:
+
+      graph         largest predicted change, |B_l[target, source] dose| / std(z_target)
+      activation    largest mean |z| of source times that of target: what a sparse autoencoder alone could rank by
+      random        a draw among the pairs of `random_n`: 1 but for chance
+
+    and `targets` is `graph` over all targets of the same sources and lags: does the graph know the target, not just
+    which concepts do much? Noise of the measurement is in all these averages and pulls them towards 1; `..._rms` takes
+    root mean squares in the place of means, with the squared standard errors taken away.
+
+    Args:
+      response: to edits of all sources.
+      process: the graph.
+      effect: the response's `code` or `preactivation`.
+      scales: of the concepts, in the same text.
+      random_n: which of the response's sources were chosen at random.
+      pairs: see above.
+      seed: of the draw.
 
     Raises:
-      ValueError: the process has no lags.
+      ValueError: the process has no lags, or fewer than `pairs` pairs are at random.
     """
     sources, horizon, k = len(response.source_n), effect.mean_nhk.shape[1] - 1, effect.mean_nhk.shape[2]
     lags = 0 if process.b_lkk is None else min(len(process.b_lkk), horizon)
     if lags == 0:
         raise ValueError("the process has no lags, so it names no later concept; score one with lags")
-    size_nlk = np.abs(effect.mean_nhk[:, 1 : lags + 1])
-    weight_nlk = np.abs(np.moveaxis(np.asarray(process.b_lkk)[:lags][:, :, response.source_n], 2, 0))
-    other_nlk = np.ones(size_nlk.shape, bool)
-    other_nlk[np.arange(sources), :, response.source_n] = False
-    random = np.random.default_rng(seed)
-
-    def average(score_nlk: np.ndarray) -> float:
-        score_nm = np.where(other_nlk, score_nlk, -np.inf).reshape(sources, -1)
-        best_nm = np.argpartition(-score_nm, children, axis=1)[:, :children]
-        return float(np.take_along_axis(size_nlk.reshape(sources, -1), best_nm, axis=1).mean())
-
-    by_chance = [average(random.random((sources, lags, k))) for _ in range(draws)]
-    base = float(np.mean(by_chance[1:]))
-    active_nlk = np.broadcast_to(np.abs(activity_k), size_nlk.shape)
-    return {
-        "fidelity_graph": average(weight_nlk) / base,
-        "fidelity_activation": average(active_nlk) / base,
-        "fidelity_random": by_chance[0] / base,
+    usable_nlk = np.broadcast_to((scales.std_k > 0) & (response.count_n > 1)[:, None, None], (sources, lags, k)).copy()
+    usable_nlk[np.arange(sources), :, response.source_n] = False
+    base_nlk = usable_nlk & np.asarray(random_n)[:, None, None]
+    if base_nlk.sum() < pairs:
+        raise ValueError(f"{base_nlk.sum()} pairs of sources chosen at random are fewer than pairs={pairs}")
+    unit_k, std_k = np.maximum(scales.measured_k, 1e-12), np.maximum(scales.std_k, 1e-12)
+    change_nlk = effect.mean_nhk[:, 1 : lags + 1] / unit_k
+    size_nlk = np.abs(change_nlk)
+    square_nlk = change_nlk**2 - (effect.error_nhk[:, 1 : lags + 1] / unit_k) ** 2
+    weight_nlk = np.moveaxis(np.asarray(process.b_lkk)[:lags][:, :, response.source_n], 2, 0)
+    rankings = {
+        "graph": np.abs(weight_nlk * response.dose_n[:, None, None]) / std_k,
+        "activation": (scales.activity_k[response.source_n][:, None] * scales.activity_k)[:, None].repeat(lags, axis=1),
+        "random": np.where(base_nlk, 1 + np.random.default_rng(seed).random(base_nlk.shape), 0),
     }
+    first = {name: _first(np.where(usable_nlk, score_nlk, -1), pairs) for name, score_nlk in rankings.items()}
+    scores = {name: size_nlk[at].mean() / size_nlk[base_nlk].mean() for name, at in first.items()}
+    n, lag, _ = first["graph"]
+    of_target = [size_nlk[row, at][usable_nlk[row, at]].mean() for row, at in zip(n, lag, strict=True)]
+    scores["targets"] = size_nlk[first["graph"]].mean() / np.mean(of_target)
+    base_square = max(square_nlk[base_nlk].mean(), 1e-30)
+    for name, at in first.items():
+        scores[f"{name}_rms"] = np.sqrt(max(square_nlk[at].mean(), 0) / base_square)
+    return {f"fidelity_{name}": float(score) for name, score in scores.items()}
+
+
+def _first(score_nlk: np.ndarray, pairs: int) -> tuple[np.ndarray, ...]:
+    """Where the largest scores are."""
+    return np.unravel_index(np.argpartition(-score_nlk.reshape(-1), pairs)[:pairs], score_nlk.shape)
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:

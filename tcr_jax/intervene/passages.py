@@ -1,6 +1,6 @@
 """A store's text as the model saw it: one passage a run of tokens, to be run again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ from tcr_jax.dictionary import encode
 from tcr_jax.params import Dictionary
 from tcr_jax.store import Store
 from tcr_jax.store.split import Split, in_split
-from tcr_jax.typing import DROPPED
+from tcr_jax.typing import DROPPED, Array
 
 
 class Passage(NamedTuple):
@@ -42,13 +42,15 @@ def read_passages(store: Store, split: Split, heldout: float, limit: int | None 
                 yield Passage(int(document), context.token_t[run], context.kept_t[run], context.activations_td[run])
 
 
-def concepts(dictionary: Dictionary, passages: Sequence[Passage]) -> list[np.ndarray]:
-    """z_tk of every passage, kept positions or not, from the store's activations."""
+def concepts(
+    dictionary: Dictionary, passages: Sequence[Passage], read: Callable[[Dictionary, Array], jax.Array] = encode
+) -> list[np.ndarray]:
+    """z_tk of every passage, kept positions or not, from the store's activations; `read=preactivate` for y_tk."""
     longest = max(len(passage.token_t) for passage in passages)  # one shape, so compiled once
-    encode_td = jax.jit(encode)
+    read_td = jax.jit(read)
 
     def z_tk(x_td: np.ndarray) -> np.ndarray:
         padded_td = np.pad(x_td.astype(np.float32), ((0, longest - len(x_td)), (0, 0)))
-        return np.asarray(encode_td(dictionary, padded_td))[: len(x_td)]
+        return np.asarray(read_td(dictionary, padded_td))[: len(x_td)]
 
     return [z_tk(passage.x_td) for passage in passages]

@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from transformers import PreTrainedModel
 
+from tcr_jax.dictionary import preactivate
 from tcr_jax.intervene import carry
 from tcr_jax.intervene.controls import at_random, cooccurrence, matched
-from tcr_jax.intervene.edges import Edge, Intervention, agreement, fidelity, interventions
+from tcr_jax.intervene.edges import Edge, Intervention, Scales, agreement, fidelity, interventions
 from tcr_jax.intervene.passages import Passage, concepts
 from tcr_jax.intervene.response import Response, respond
 from tcr_jax.intervene.sites import Site, additions, removals
@@ -38,6 +39,7 @@ def study(
     edited_layers: Sequence[int],
     method: Carry = "gradient",
     occurrences: int = 24,
+    bystanders: int = 50,
     seed: int = 0,
     on_step: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Study:
@@ -57,6 +59,7 @@ def study(
         the edges, by rank correlation.
       method: how directions are carried; see `carry`.
       occurrences: tokens a source, of each edit.
+      bystanders: concepts that are edited as well, drawn at random from all that fire: the base of `fidelity`.
       seed: of tokens and random controls.
       on_step: told what is being done, and how far it is.
 
@@ -72,8 +75,12 @@ def study(
     if not between:
         raise ValueError("no delayed edges to intervene on; give a process with lags, or a table of edges")
     dictionary, process = params.dictionary, params.process
-    sources, horizon = sorted({edge.source for edge in edges}), max(edge.lag for edge in edges)
-    z_tk = concepts(dictionary, heldout)
+    horizon, z_tk = max(edge.lag for edge in edges), concepts(dictionary, heldout)
+    scales = _scales(dictionary, heldout, z_tk)
+    training_tk = concepts(dictionary, training)
+    fires_k = (scales.std_k > 0) & np.any([(z != 0).any(axis=0) for z in training_tk], axis=0)
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(fires_k))[:bystanders]
+    sources = sorted({edge.source for edge in edges} | set(drawn.tolist()))
 
     def measure(
         what: str, passages: Sequence[Passage], sites: Sequence[Site], direction_kd: np.ndarray, edited_layer: int
@@ -98,7 +105,7 @@ def study(
         )
 
     settings = {"count": CALIBRATION, "horizon": horizon, "seed": seed}
-    sites = removals(training, concepts(dictionary, training), sources, **settings)
+    sites = removals(training, training_tk, sources, **settings)
     if not sites:
         raise ValueError("no source fires in the training passages with room after it; give more of them")
     wanted_n = _wanted(sites)
@@ -116,6 +123,7 @@ def study(
         scores = {name: agreement(tried)[name] for name in ("signs", "rank")}
         scores |= carry.quality(first, wanted_n)._asdict()
         summary |= {f"layer_{at}_{name}": value for name, value in scores.items()}
+    drawn = np.intersect1d(drawn, np.concatenate([site.source_n for site in sites]))  # the others have no direction
     used = max(carried, key=lambda at: np.nan_to_num(summary[f"layer_{at}_rank"], nan=-1))
     summary["edited_layer"] = float(used)
 
@@ -136,8 +144,10 @@ def study(
             found[edit, name] = interventions(_of(members, response), response, process, response.preactivation)
             scores = agreement(found[edit, name])
             summary |= {f"{edit}_{name}_{score}": value for score, value in scores.items()}
-        scores = fidelity(response, process, response.preactivation, counts.activity_k, seed=seed)
-        summary |= {f"{edit}_{score}": value for score, value in scores.items()}
+        if bystanders:
+            at_random_n = np.isin(response.source_n, drawn)
+            scores = fidelity(response, process, response.preactivation, scales, at_random_n, seed=seed)
+            summary |= {f"{edit}_{score}": value for score, value in scores.items()}
     return Study(found, summary)
 
 
@@ -164,6 +174,16 @@ def _carried(
             jacobian_dd = carry.mean_jacobian(model, passages, few, edited_layer=edited_layer, layer=layer)
             return carry.by_pullback(dictionary, jacobian_dd)
     raise ValueError(f"method={method!r} is unknown; choose one of {', '.join(get_args(Carry))}")
+
+
+def _scales(dictionary: Dictionary, passages: Sequence[Passage], z_tk: Sequence[np.ndarray]) -> Scales:
+    """Over kept positions; what is measured is the pre-activation."""
+    y_tk = concepts(dictionary, passages, preactivate)
+    z_nk, y_nk = (
+        np.concatenate([values[passage.kept_t] for values, passage in zip(table, passages, strict=True)])
+        for table in (z_tk, y_tk)
+    )
+    return Scales(z_nk.std(axis=0), np.abs(z_nk).mean(axis=0), y_nk.std(axis=0))
 
 
 def _of(edges: Sequence[Edge], response: Response) -> list[Edge]:

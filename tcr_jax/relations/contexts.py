@@ -4,17 +4,27 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from tcr_jax.dictionary import encode
 from tcr_jax.params import Dictionary
-from tcr_jax.relations.edges import Edge
 from tcr_jax.relations.peaks import Bigrams, Peak, Peaks, find, unlike
 from tcr_jax.store import Store
 from tcr_jax.typing import DROPPED
+
+
+class Ends(Protocol):
+    """What any edge has: two concepts, so many tokens apart."""
+
+    @property
+    def source(self) -> int: ...
+    @property
+    def target(self) -> int: ...
+    @property
+    def lag(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +72,14 @@ class Contexts(NamedTuple):
     concepts: dict[int, Concept]
     examples: list[Example]
 
-    def sign(self, edge: Edge) -> int:
+    def sign(self, edge: Ends) -> int:
         """What turns an edge's coefficient into that between the two concepts as they are turned."""
         return self.concepts[edge.source].sign * self.concepts[edge.target].sign
 
 
 def collect(
     dictionary: Dictionary,
-    edges: Sequence[Edge],
+    edges: Sequence[Ends],
     store: Store,
     records: Iterable[int],
     *,
@@ -161,9 +171,7 @@ class _Cut(NamedTuple):
     lag: int = 0
 
 
-def _read(
-    dictionary: Dictionary, store: Store, cuts: Sequence[_Cut], before: int, after: int
-) -> dict[_Cut, Snippet]:
+def _read(dictionary: Dictionary, store: Store, cuts: Sequence[_Cut], before: int, after: int) -> dict[_Cut, Snippet]:
     """Cuts snippets out of the store; each context is read and encoded once, and then forgotten."""
     in_order = sorted(set(cuts), key=lambda cut: cut.peak.record)
     text = {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcr_jax import Process, impulse_response
-from tcr_jax.intervene.edges import Edge, agreement, fidelity, follow, interventions
+from tcr_jax.intervene.edges import Edge, Scales, agreement, fidelity, follow, interventions
 from tcr_jax.intervene.response import Effect, Response
 
 K, LAGS, SOURCES = 30, 2, np.array([1, 4, 7, 20])
@@ -75,17 +75,44 @@ def test_the_opposite_is_wrong_throughout(process: Process) -> None:
     assert scores["signs"] < 0.1 and scores["rank"] < -0.9 and scores["clear"] > 0.95
 
 
+SCALES = Scales(np.linspace(0.5, 2, K), np.random.default_rng(1).random(K), np.ones(K))
+
+
 def test_fidelity_of_a_model_that_follows_the_process(process: Process) -> None:
     """The graph names what changes; activity unrelated to it, and chance, do not."""
-    response = obedient(process.replace(m_kk=None))
-    activity_k = np.random.default_rng(1).random(K)
-    scores = fidelity(response, process, response.code, activity_k, children=5)
-    assert scores["fidelity_graph"] > 3
+    process = process.replace(m_kk=None)
+    response = obedient(process)
+    scores = fidelity(response, process, response.code, SCALES, SOURCES > 5, pairs=20)
+    assert scores["fidelity_graph"] > 3 and scores["fidelity_targets"] > 2 and scores["fidelity_graph_rms"] > 2
     assert 0.3 < scores["fidelity_activation"] < 2 and 0.5 < scores["fidelity_random"] < 2
 
 
+def test_fidelity_counts_pairs_by_hand() -> None:
+    """One edge of change 6 where all pairs of the two random sources change by 1 on average; own pairs do not count."""
+    mean_nhk = np.ones((2, 2, 3))
+    mean_nhk[0, 1] = [100, 6, 0]  # source 0
+    mean_nhk[1, 1] = [0.5, 100, 1.5]  # source 1
+    mean_nhk[0, 0, 0] = mean_nhk[1, 0, 1] = -1  # doses
+    effect = Effect(mean_nhk, np.zeros_like(mean_nhk))
+    response = Response(np.array([0, 1]), np.array([5, 5]), effect, effect)
+    b_lkk = np.zeros((1, 3, 3))
+    b_lkk[0, 1, 0], b_lkk[0, 0, 0], b_lkk[0, 2, 1] = 0.1, 9, 0.15
+    graph = Process(b_lkk=b_lkk, m_kk=None, intercept_k=None)
+    scales = Scales(np.array([1.0, 1, 2]), np.array([1.0, 1, 0.5]), np.array([2.0, 2, 2]))
+    scores = fidelity(response, graph, effect, scales, np.array([False, True]), pairs=1)
+    assert scores["fidelity_graph"] == pytest.approx(6)  # in units of 1 / 2, both above and below
+    assert scores["fidelity_targets"] == pytest.approx(6 / 3)
+    assert scores["fidelity_graph_rms"] == pytest.approx(6 / np.sqrt((0.5**2 + 1.5**2) / 2))
+    scores = fidelity(response, graph, effect, scales._replace(std_k=np.array([1, 2.0, 1])), [False, True], pairs=1)
+    assert scores["fidelity_graph"] == pytest.approx(1.5)  # predicted change in the target's own unit
+    noisy = Effect(mean_nhk, np.where(np.arange(2)[:, None, None] == 1, 0.4, 0.0) + np.zeros_like(mean_nhk))
+    scores = fidelity(response, graph, noisy, scales, np.array([False, True]), pairs=1)
+    expected = np.sqrt(36 / ((0.5**2 + 1.5**2) / 2 - 0.4**2))
+    assert scores["fidelity_graph_rms"] == pytest.approx(expected)  # noise is taken away
+
+
 def test_what_was_not_measured_is_named(process: Process) -> None:
-    """A source that was not edited, a lag beyond the horizon, no edges, no lags."""
+    """A source that was not edited, a lag beyond the horizon, no edges, no lags, nothing at random."""
     response = obedient(process)
     with pytest.raises(ValueError, match="source=2 was never edited"):
         interventions([Edge(2, 3, 1, 1.0)], response, process, response.code)
@@ -94,4 +121,6 @@ def test_what_was_not_measured_is_named(process: Process) -> None:
     with pytest.raises(ValueError, match="no edges were measured"):
         agreement([])
     with pytest.raises(ValueError, match="no lags"):
-        fidelity(response, process.replace(b_lkk=None), response.code, np.ones(K))
+        fidelity(response, process.replace(b_lkk=None), response.code, SCALES, np.ones(4, bool))
+    with pytest.raises(ValueError, match="0 pairs of sources chosen at random are fewer than pairs=20"):
+        fidelity(response, process, response.code, SCALES, np.zeros(4, bool), pairs=20)
