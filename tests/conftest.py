@@ -39,3 +39,9 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Source(model="synthetic", layer=1, width=WIDTH, context=CONTEXT, dtype="float32")
     import_arrays(directory, source, known_process(rng), tokens, documents=documents, skip_first=0, outlier_norm=np.inf)
     return directory
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes that tests start keep what they compile, for the next one."""
+    return tmp_path_factory.mktemp("cache")

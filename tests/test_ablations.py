@@ -9,7 +9,7 @@ from experiments.ablation_table import COLUMNS, PLOTTED, markdown, plot
 from tests import programs
 
 
-def test_rows_are_run_once(small_store: Path, tmp_path: Path) -> None:
+def test_rows_are_run_once(small_store: Path, tmp_path: Path, cache: Path) -> None:
     """What is there is kept, other settings are refused, and a layer that is the base's own is no new run."""
     out = tmp_path / "out"
     given = (
@@ -24,7 +24,7 @@ def test_rows_are_run_once(small_store: Path, tmp_path: Path) -> None:
 
     def ablations(*flags: str) -> tuple[int, str, str]:
         command = ("-m", "experiments.ablations", *given, *flags)
-        done = programs.run(programs.environment(tmp_path / "cache"), *command)
+        done = programs.run(programs.environment(cache), *command)
         return done.returncode, done.stdout, done.stderr
 
     status, text, errors = ablations("--steps=2", "--only=bias", "--yardsticks=")

@@ -11,11 +11,6 @@ TINY = ("--latents=16", "--topk=4", "--width=8", "--batch=4", "--context=8", "--
 TOKENS, WIDTH, LATENTS, LAGS = 4 * 8, 8, 16, 2
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def test_every_figure_is_written(cache: Path, tmp_path: Path) -> None:
     """One JSON object: speed, operations as counted by hand, memory that adds up, and the time of every part."""
     out = tmp_path / "figures.json"

@@ -20,13 +20,13 @@ def workdir(tmp_path_factory: pytest.TempPathFactory, small_store: Path) -> Path
     return directory
 
 
-def test_yardsticks_are_measured_once(workdir: Path, tmp_path: Path) -> None:
+def test_yardsticks_are_measured_once(workdir: Path, tmp_path: Path, cache: Path) -> None:
     """A run is as its own twin; what the file holds is kept; one that fails does not take the others along."""
     out = tmp_path / "evaluation.json"
 
     def evaluate(*flags: str) -> tuple[int, str, str]:
         command = ("-m", "experiments.evaluate", f"--workdir={workdir}", f"--out={out}", *flags)
-        done = programs.run(programs.environment(tmp_path / "cache"), *command)
+        done = programs.run(programs.environment(cache), *command)
         return done.returncode, done.stdout, done.stderr
 
     status, text, errors = evaluate("--only=dictionary,probing,recurrence", f"--others={workdir}", "--labelled=nowhere")

@@ -25,19 +25,19 @@ def test_counts_by_hand() -> None:
     assert gradient_operations(size, 70, 0, skip_zeros=True) == forward_and_backward * 4 / 10
 
 
-def test_the_routes_meet(small_store: Path, tmp_path: Path) -> None:
+def test_the_routes_meet(small_store: Path, tmp_path: Path, cache: Path) -> None:
     """With tokens enough gradient descent comes to the figures of the closed form, at many times its operations."""
     config = tcr_jax.Config(store=str(small_store), latents=24, topk=6, lags=1, batch=8, steps=2, decay=0.5)
     train(config, tmp_path / "run", tcr_jax.make_mesh(config))
     out = tmp_path / "rows.json"
     flags = ("--lags=1", "--parents=6", "--ridge=0", "--budget=2000", "--budget=200000", "--rate=0.01", "--at=96,4,3")
     command = ["-m", "experiments.process_cost", f"--workdir={tmp_path / 'run'}", f"--out={out}"]
-    done = programs.run(programs.environment(tmp_path / "cache"), *command, *flags)
+    done = programs.run(programs.environment(cache), *command, *flags)
     assert done.returncode == 0, done.stderr
     *other, few, full, short, long = json.loads(out.read_text())
     assert few["r2_z"] < full["r2_z"] and short["r2_z"] < full["r2_z"] - 0.02
     assert abs(long["r2_z"] - full["r2_z"]) < 0.01
     assert long["as_run"] > 50 * full["as_run"] and long["nonzero"] < long["as_run"]
     assert [row["latents"] for row in other] == [96] * 3 and all("r2_z" not in row for row in other)
-    wrong = programs.run(programs.environment(tmp_path / "cache"), *command, "--at=96,4")
+    wrong = programs.run(programs.environment(cache), *command, "--at=96,4")
     assert wrong.returncode == 1 and "at='96,4' must be three whole numbers" in wrong.stderr

@@ -10,11 +10,11 @@ from tcr_jax.loop import train
 from tests import programs
 
 
-def test_from_run_to_run(small_store: Path, tmp_path: Path) -> None:
+def test_from_run_to_run(small_store: Path, tmp_path: Path, cache: Path) -> None:
     """The new run loads, keeps the dictionary, and has the parents asked for and an acyclic M."""
     config = tcr_jax.Config(store=str(small_store), latents=24, topk=6, lags=1, batch=8, steps=2, decay=0.5)
     train(config, tmp_path / "run", tcr_jax.make_mesh(config))
-    env, command = programs.environment(tmp_path / "cache"), ["-m", "experiments.process_fit"]
+    env, command = programs.environment(cache), ["-m", "experiments.process_fit"]
     command += [f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'new'}"]
     flags = ("--lags=2", "--parents=5", "--batch=16")
     done = programs.run(env, *command, *flags)

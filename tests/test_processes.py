@@ -18,11 +18,6 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def train_together(cache: Path, *flags: str) -> list[str]:
     """Two processes of two devices each; returns what each printed."""
     at = ("-m", "experiments.train", f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
@@ -39,28 +34,40 @@ def assert_same_parameters(workdir: Path, other: Path) -> None:
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
-@pytest.mark.parametrize("model_shards", [2, 4])
-def test_two_processes_are_one_run(small_store: Path, cache: Path, tmp_path: Path, model_shards: int) -> None:
-    """2 x 2 devices in two processes give the parameters of 4 in one: batch split (2 x 2), or shared (1 x 4)."""
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    flags = (f"--store={small_store}", *SMALL, f"--model_shards={model_shards}", "--steps=8")
-    done = run(environment(cache / "alone", devices=4), "-m", "experiments.train", f"--workdir={alone}", *flags)
+def flags(store: Path, model_shards: int) -> tuple[str, ...]:
+    return f"--store={store}", *SMALL, f"--model_shards={model_shards}", "--steps=16"
+
+
+def train_alone(cache: Path, workdir: Path, store: Path) -> str:
+    """One process of four devices; returns what it printed."""
+    at = ("-m", "experiments.train", f"--workdir={workdir}", *flags(store, 2))
+    done = run(environment(cache / "alone", devices=4), *at)
     assert done.returncode == 0, done.stderr
-    first, second = train_together(cache, f"--workdir={together}", *flags)
-    assert "finished at step 8" in first
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def alone(small_store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole run by one process."""
+    workdir = tmp_path_factory.mktemp("alone")
+    train_alone(cache, workdir, small_store)
+    return workdir
+
+
+@pytest.mark.parametrize("model_shards", [2, 4])
+def test_two_processes_are_one_run(
+    small_store: Path, cache: Path, alone: Path, tmp_path: Path, model_shards: int
+) -> None:
+    """2 x 2 devices in two processes give the parameters of 4 in one: batch split (2 x 2), or shared (1 x 4).
+
+    And half a run by two processes, the rest by one, from the same place in the data, gives them too.
+    """
+    first, second = train_together(cache, f"--workdir={tmp_path}", *flags(small_store, model_shards))
+    assert "finished at step 16" in first
     assert "step" not in second  # process 0 speaks and writes for both
-    assert_same_parameters(alone, together)
-    assert len((together / "metrics.jsonl").read_text().splitlines()) == 2
-
-
-def test_one_process_continues_what_two_began(small_store: Path, cache: Path, tmp_path: Path) -> None:
-    """Half a run by two processes, the rest by one, from the same place in the data: the run of one process."""
-    alone, handed_over = tmp_path / "alone", tmp_path / "handed_over"
-    flags = (f"--store={small_store}", *SMALL, "--model_shards=2", "--steps=16")
-    train_together(cache, f"--workdir={handed_over}", *flags)
-    shutil.rmtree(handed_over / "checkpoints" / "16")
-    for workdir in (alone, handed_over):
-        done = run(environment(cache / "alone", devices=4), "-m", "experiments.train", f"--workdir={workdir}", *flags)
-        assert done.returncode == 0, done.stderr
-    assert "continuing from step 8" in done.stdout
-    assert_same_parameters(alone, handed_over)
+    assert_same_parameters(alone, tmp_path)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+    if model_shards == 2:
+        shutil.rmtree(tmp_path / "checkpoints" / "16")
+        assert "continuing from step 8" in train_alone(cache, tmp_path, small_store)
+        assert_same_parameters(alone, tmp_path)

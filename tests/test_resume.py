@@ -31,8 +31,8 @@ train.launch.run(train.main)
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return environment(tmp_path_factory.mktemp("cache"), devices=2)
+def env(cache: Path) -> dict[str, str]:
+    return environment(cache, devices=2)
 
 
 @pytest.fixture(scope="module")

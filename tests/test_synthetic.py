@@ -17,10 +17,10 @@ from tests.programs import environment, run, start
 SMALL = ("--latents=4", "--parents=1", "--context=100", "--tokens=2000", "--heldout=500")
 
 
-def test_a_row_has_every_measure_by_name(tmp_path: Path) -> None:
+def test_a_row_has_every_measure_by_name(tmp_path: Path, cache: Path) -> None:
     """One command: a readable table, and in metrics.json scores, time, memory, world, assumptions and versions."""
     pytest.importorskip("sklearn")
-    env, out = environment(tmp_path / "cache"), tmp_path / "out"
+    env, out = environment(cache), tmp_path / "out"
     flags = ("--estimator=var_fastica", "--world=a5", "--seed=3", f"--out={out}")
     done = run(env, "-m", "experiments.synthetic", *flags, *SMALL)
     assert done.returncode == 0, done.stderr
@@ -37,20 +37,20 @@ def test_a_row_has_every_measure_by_name(tmp_path: Path) -> None:
     assert row["command"].startswith("python -m experiments.synthetic --estimator=var_fastica")
 
 
-def test_rows_that_fail_are_named(tmp_path: Path) -> None:
+def test_rows_that_fail_are_named(tmp_path: Path, cache: Path) -> None:
     """An estimator that cannot work with a world says why, and the command ends with status 1."""
     flags = ("--estimator=gradient", "--preset=wide", "--width=3")
-    done = run(environment(tmp_path / "cache"), "-m", "experiments.synthetic", *flags, *SMALL)
+    done = run(environment(cache), "-m", "experiments.synthetic", *flags, *SMALL)
     assert done.returncode == 1
     assert "gradient-0 failed: latents=4 concepts cannot be read linearly from 3 channels" in done.stdout
     assert done.stderr.strip() == "error: 1 of 1 rows failed: gradient-0"
 
 
-def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path, cache: Path) -> None:
     """No estimator runs, only for its result to be lost."""
     (tmp_path / "file").touch()
     flags = ("--estimator=gradient", f"--out={tmp_path / 'file' / 'out'}")
-    done = run(environment(tmp_path / "cache"), "-m", "experiments.synthetic", *flags, *SMALL)
+    done = run(environment(cache), "-m", "experiments.synthetic", *flags, *SMALL)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith("error: [Errno 20] Not a directory")
 

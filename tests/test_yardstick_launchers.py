@@ -22,13 +22,11 @@ def workdir(tmp_path_factory: pytest.TempPathFactory, small_store: Path) -> Path
     return directory
 
 
-def test_hurdle(workdir: Path, tmp_path: Path) -> None:
+def test_hurdle(workdir: Path, tmp_path: Path, cache: Path) -> None:
     """A row for each control and each model asked for, with gains and with how much of B and M is used."""
     out = tmp_path / "rows.json"
     flags = ("--models=identity,own,both", "--steps=5", "--refit_steps=5", "--lags=2", "--targets=8", f"--out={out}")
-    done = programs.run(
-        programs.environment(tmp_path / "cache"), "-m", "experiments.hurdle", f"--workdir={workdir}", *flags
-    )
+    done = programs.run(programs.environment(cache), "-m", "experiments.hurdle", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
     rows = {row["model"]: row for row in json.loads(out.read_text())}
     assert list(rows) == ["previous token", "current token", "bigram", "own", "both"]
@@ -36,7 +34,7 @@ def test_hurdle(workdir: Path, tmp_path: Path) -> None:
     assert all(set(row["gain"]["all"]) == {"fires", "sign", "size"} for row in rows.values())
 
 
-def test_stability(small_store: Path, tmp_path: Path) -> None:
+def test_stability(small_store: Path, tmp_path: Path, cache: Path) -> None:
     """Both kinds of fit at every threshold; counts that fit together."""
     out = tmp_path / "figures.json"
     flags = (
@@ -49,9 +47,7 @@ def test_stability(small_store: Path, tmp_path: Path) -> None:
         "--stable=0",
         f"--out={out}",
     )
-    done = programs.run(
-        programs.environment(tmp_path / "cache"), "-m", "experiments.stability", f"--store={small_store}", *flags
-    )
+    done = programs.run(programs.environment(cache), "-m", "experiments.stability", f"--store={small_store}", *flags)
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text())
     assert 0 < figures["mean_correlation"] <= 1
@@ -63,13 +59,11 @@ def test_stability(small_store: Path, tmp_path: Path) -> None:
 T = ("t_first", "t_second")
 
 
-def test_certify(workdir: Path, tmp_path: Path) -> None:
+def test_certify(workdir: Path, tmp_path: Path, cache: Path) -> None:
     """Clearer edges first, and of them the largest predicted effect; each with one sign in both halves."""
     out = tmp_path / "edges.csv"
     flags = ("--lags=2", "--folds=2", "--t=0.5", "--first_t=1", "--effect=0.01", "--within=all", f"--out={out}")
-    done = programs.run(
-        programs.environment(tmp_path / "cache"), "-m", "experiments.certify", f"--workdir={workdir}", *flags
-    )
+    done = programs.run(programs.environment(cache), "-m", "experiments.certify", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
     assert "selected on one half" in done.stdout
     rows = list(csv.DictReader(out.read_text().splitlines()))
