@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday"
-TAGS = "record|invoice|ticket"
-PEOPLE = "Alice|Robert|Maria|Chen"
+NAMES = "note|table|letter"
 
 
 class Template(NamedTuple):
@@ -27,76 +26,45 @@ class Template(NamedTuple):
 
 
 TEMPLATES = (
-    Template(
-        "legal",
-        "appeals -> affirmed",
-        r"\b(appeals)\b",
-        r"\b(affirmed)\b",
-        4,
-        "The {defendant|plaintiff|tenant|insurer} appeals",
-        "is affirmed by this court",
-    ),
-    Template(
-        "legal",
-        "commences -> terminates",
-        r"\b(commences)\b",
-        r"\b(terminates)\b",
-        3,
-        "The {lease|licence|engagement|warranty} commences",
-        "terminates without notice",
-    ),
+    Template("legal", "appeals -> affirmed", r"\b(appeals)\b", r"\b(affirmed)\b", 4, "appeals", "affirmed"),
+    Template("legal", "begins -> expires", r"\b(begins)\b", r"\b(expires)\b", 3, "begins", "expires"),
     Template(
         "legal",
         "month <-> full date",
         rf"\b({MONTHS})\b",
-        rf"(\d+ (?:{MONTHS}) \d{{4}})",
+        rf"\d ({MONTHS})\b",
         0,
-        f"as agreed in {{{MONTHS}}}",
-        f"as agreed on {{3|12|17|28}} {{{MONTHS}}} {{1994|2003|2011|2018}}",
+        f"in {{{MONTHS}}}",
+        f"on {{3|5|7|9}} {{{MONTHS}}}",
     ),
-    Template(
-        "xml",
-        "opening -> closing tag",
-        r"<(record|ticket)\b",
-        r"</(record|ticket)\b",
-        5,
-        "<{record|ticket}>",
-        "</{record|ticket}>",
-    ),
-    Template("xml", "opening -> closing comment", r"(<!--)", r"(-->)", 4, "<!--", "-->"),
+    Template("xml", "opening -> closing tag", r"<(entry)>", r"</(entry)>", 5, "<entry>", "</entry>"),
+    Template("xml", "sender -> receiver", r"\b(sender)=", r"\b(receiver)=", 4, 'sender=""', 'receiver=""'),
     Template(
         "xml",
         "tag name <-> closing tag",
-        rf"\b({TAGS})\b",
-        rf"(</(?:{TAGS})>)",
+        rf"\b({NAMES})\b",
+        rf"</({NAMES})>",
         0,
-        f'key="{{{TAGS}}}"',
-        f"</{{{TAGS}}}>",
+        f'name="{{{NAMES}}}"',
+        f"</{{{NAMES}}}>",
     ),
-    Template("email", "greeting -> sign-off", r"\b(Dear)\b", r"\b(regards)\b", 6, "Dear", f"regards, {{{PEOPLE}}}"),
-    Template(
-        "email",
-        "asks -> replies",
-        r"\b(asks)\b",
-        r"\b(replies)\b",
-        4,
-        f"{{{PEOPLE}}} asks",
-        "replies the other",
-    ),
+    Template("email", "greeting -> sign-off", r"\b(Dear)\b", r"\b(regards)\b", 6, "Dear", "regards"),
+    Template("email", "asks -> replies", r"\b(asks)\b", r"\b(replies)\b", 4, "asks", "replies"),
     Template(
         "email",
         "weekday <-> date header",
         rf"\b({DAYS})\b",
-        rf"(Date: (?:{DAYS}), \d+)",
+        rf"Date: ({DAYS})\b",
         0,
-        f"see you on {{{DAYS}}}",
-        f"Date: {{{DAYS}}}, {{3|12|17|28}}",
+        f"on {{{DAYS}}}",
+        f"Date: {{{DAYS}}}",
     ),
 )
+"""Delayed templates are their labels alone: words beside them would be planted relations too, at every occurrence."""
 
 
 def plant(
-    pieces: Sequence[str], templates: Sequence[Template], *, spacing: int = 40, together: float = 0.6, seed: str = ""
+    pieces: Sequence[str], templates: Sequence[Template], *, spacing: int = 16, together: float = 0.8, seed: str = ""
 ) -> str:
     """A document with a template after every `spacing` tokens or so.
 
@@ -113,7 +81,7 @@ def plant(
     choice, parts, at = random.Random(seed), [""], 0
     while True:
         template = choice.choice(templates)
-        start = _next_word(pieces, at + choice.randint(spacing // 2, 3 * spacing // 2))
+        start = _between_words(pieces, at + choice.randint(spacing // 2, 3 * spacing // 2), template.gap)
         end = start + template.gap
         parts += pieces[at:start]
         if end >= len(pieces):
@@ -141,9 +109,10 @@ def carriers(pieces: Sequence[str], label: str) -> list[bool]:
     ]
 
 
-def _next_word(pieces: Sequence[str], at: int) -> int:
-    """The first token from `at` on that begins a word, so that tokenising again gives the same tokens."""
-    return next((n for n in range(at, len(pieces)) if pieces[n][:1].isspace()), len(pieces))
+def _between_words(pieces: Sequence[str], at: int, gap: int) -> int:
+    """The first token from `at` on that begins a word, as does the one `gap` later: text put there breaks no word."""
+    places = range(at, len(pieces) - gap)
+    return next((n for n in places if pieces[n][:1].isspace() and pieces[n + gap][:1].isspace()), len(pieces))
 
 
 def _chosen(text: str, choice: random.Random) -> str:

@@ -55,3 +55,12 @@ def test_carriers_are_the_tokens_that_overlap_the_group() -> None:
 def test_a_short_document_is_left_as_it_is() -> None:
     """Where no template fits, nothing is planted."""
     assert plant(WORDS[:10], [DELAYED], seed="0") == "".join(WORDS[:10])
+
+
+def test_what_is_planted_breaks_no_word() -> None:
+    """In a document of words of three tokens, both ends are put between words, that many tokens apart."""
+    pieces = [piece for n in range(800) for piece in (f" wo{n}", "rd", "s")]
+    text = plant(pieces, [DELAYED._replace(gap=6)], seed="0")
+    assert text.count("begin") > 10
+    assert all(re.fullmatch(r"wo\d+rds|to|begin|finish|it", word) for word in text.split())
+    assert "begin" not in plant(pieces, [DELAYED], seed="0")  # five tokens after a word begins, none does

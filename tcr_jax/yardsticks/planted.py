@@ -4,20 +4,20 @@ A pair is two labels of tokens, of which one was made to follow the other. Its c
 on training documents; the process is not asked. Coefficients are standardised: |W_ij| std(z_j) / std(z_i).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.optimize import linear_sum_assignment
 
 from tcr_jax.params import Process
 
 
-class Found(NamedTuple):
-    """The concept that tells a label best."""
+class Pair(NamedTuple):
+    """The concepts that stand for the two labels of a planted pair."""
 
-    concept: int
-    auroc: float  # of its z, or of -z
+    source: int
+    target: int
 
 
 class Recovery(NamedTuple):
@@ -27,35 +27,38 @@ class Recovery(NamedTuple):
     score: float  # over the root mean square of all other pairs' coefficients
     auroc: float  # share of the other pairs with a smaller coefficient, ties counting half
     rank: int  # 1 + other pairs with a larger one
+    rank_of_target: int  # 1 + other sources of the same target with a larger one
 
 
-def label_concepts(
-    z_nk: np.ndarray, label_n: np.ndarray, taken: Sequence[int] = (), concepts: Sequence[int] | None = None
-) -> Found:
-    """The concept of highest AUROC for a label of tokens `n`; a concept that fires negatively counts as well.
+def label_correlations(z_nk: np.ndarray, label_nl: np.ndarray) -> np.ndarray:
+    """Correlation of each concept with each label over tokens, [k, l]; zero for a concept that never varies.
+
+    Not the AUROC: that is high already for a concept which fires on ten times as many tokens as carry the label.
 
     Args:
       z_nk: codes of training tokens.
-      label_n: whether each token carries the label.
-      taken: concepts that stand for another label already.
-      concepts: the only ones looked at; all by default.
+      label_nl: whether each token carries each label.
 
     Raises:
-      ValueError: no token, or every token, carries the label.
+      ValueError: no token, or every token, carries a label.
     """
-    label_n = np.asarray(label_n, bool)
-    positives, negatives = int(label_n.sum()), int((~label_n).sum())
-    if not positives or not negatives:
-        raise ValueError(f"{positives} of {len(label_n)} tokens carry the label; give text with it and without it")
-    candidates = [k for k in (range(z_nk.shape[1]) if concepts is None else concepts) if k not in taken]
-    auroc = np.array(
-        [
-            (rankdata(z_nk[:, k])[label_n].sum() - positives * (positives + 1) / 2) / (positives * negatives)
-            for k in candidates
-        ]
-    )
-    best = int(np.argmax(np.maximum(auroc, 1 - auroc)))
-    return Found(candidates[best], float(max(auroc[best], 1 - auroc[best])))
+    z_nk, label_nl = np.asarray(z_nk, np.float32), np.asarray(label_nl, np.float32)
+    share_l, tokens = label_nl.mean(axis=0, dtype=np.float64), len(label_nl)
+    for label, share in enumerate(share_l):
+        if not 0 < share < 1:
+            raise ValueError(
+                f"label {label}: {round(share * tokens)} of {tokens} tokens carry it; give text with it and without it"
+            )
+    covariance_kl = z_nk.T @ (label_nl - np.float32(share_l)) / tokens
+    std_k = z_nk.std(axis=0, dtype=np.float64)
+    inverse_k = np.divide(1, std_k, out=np.zeros(len(std_k)), where=std_k > 0)
+    return covariance_kl * inverse_k[:, None] / np.sqrt(share_l * (1 - share_l))
+
+
+def label_concepts(correlation_kl: np.ndarray) -> np.ndarray:
+    """A concept for each label, no two the same: those whose correlations, taken without sign, have the largest sum."""
+    label_l, concept_l = linear_sum_assignment(np.abs(correlation_kl).T, maximize=True)
+    return concept_l[np.argsort(label_l)]
 
 
 def delayed_coefficients(process: Process, std_k: np.ndarray) -> np.ndarray:
@@ -73,8 +76,8 @@ def instantaneous_coefficients(process: Process, std_k: np.ndarray) -> np.ndarra
     return np.maximum(size_kk, size_kk.T)
 
 
-def recover(size_kk: np.ndarray, source: int, target: int) -> Recovery:
-    """Where the planted pair stands among all pairs of different concepts.
+def recover(size_kk: np.ndarray, pair: Pair, planted: Iterable[Pair] = ()) -> Recovery:
+    """Where a planted pair stands among all pairs of different concepts.
 
         score = c_planted / RMS(c of all other pairs)
 
@@ -83,24 +86,27 @@ def recover(size_kk: np.ndarray, source: int, target: int) -> Recovery:
 
     Args:
       size_kk: coefficients without sign, [target, source].
-      source: the concept found for the first label.
-      target: the concept found for the second one.
+      pair: the concepts found for its labels.
+      planted: other pairs that were planted in the same text; they count among no others.
 
     Raises:
       ValueError: both labels have the same concept.
     """
+    source, target = pair
     if source == target:
-        raise ValueError(f"source and target are both concept {source}; find the second with taken=({source},)")
+        raise ValueError(f"source and target are both concept {source}; label_concepts finds different ones")
     others_kk = ~np.eye(len(size_kk), dtype=bool)
-    others_kk[target, source] = False
-    planted, others = size_kk[target, source], size_kk[others_kk]
-    larger, equal = int((others > planted).sum()), int((others == planted).sum())
+    for other in (pair, *planted):
+        others_kk[other.target, other.source] = False
+    coefficient, others = size_kk[target, source], size_kk[others_kk]
+    larger, equal = int((others > coefficient).sum()), int((others == coefficient).sum())
     spread = np.sqrt((others**2).mean())
     return Recovery(
-        coefficient=float(planted),
-        score=float(planted / spread) if spread else float("nan"),
+        coefficient=float(coefficient),
+        score=float(coefficient / spread) if spread else float("nan"),
         auroc=1 - (larger + equal / 2) / len(others),
         rank=1 + larger,
+        rank_of_target=1 + int((size_kk[target][others_kk[target]] > coefficient).sum()),
     )
 
 
