@@ -37,7 +37,7 @@ with launch.extra("report"):
     from tcr_jax.relations.markdown import Relation
     from tcr_jax.relations.page import Writer
 
-RUNGS = ("VAR", "past, for x", "past", "previous token", "token", "random basis")
+RUNGS = ("VAR", "past, for x", "previous token", "token", "random basis")
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run whose concepts they are", required=True)
 _STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")

@@ -44,6 +44,7 @@ class Scales(NamedTuple):
 
     std_k: np.ndarray  # standard deviation of z
     activity_k: np.ndarray  # mean |z|
+    strength_k: np.ndarray  # mean |z| where it fires
     measured_k: np.ndarray  # standard deviation of what is measured: z or the pre-activation
 
 
@@ -150,13 +151,15 @@ def fidelity(
     change is |measured| in standard deviations of what is measured, and at random means all pairs of the sources
     `random_n`, so that the base is an average over all of them and no draw. The rankings' first `pairs`:
 
-      graph         largest predicted change, |B_l[target, source] dose| / std(z_target)
+      graph         largest predicted change, |B_l[target, source]| mean |z_source| where it fires / std(z_target)
       activation    largest mean |z| of source times that of target: what a sparse autoencoder alone could rank by
       random        a draw among the pairs of `random_n`: 1 but for chance
 
     and `targets` is `graph` over all targets of the same sources and lags: does the graph know the target, not just
-    which concepts do much? Noise of the measurement is in all these averages and pulls them towards 1; `..._rms` takes
-    root mean squares in the place of means, with the squared standard errors taken away.
+    which concepts do much? No ranking looks at the response: by dose, a direction that overshoots would lead.
+
+    Noise of the measurement is in all these averages and pulls them towards 1; `..._rms` takes root mean squares in the
+    place of means, with the squared standard errors taken away.
 
     Args:
       response: to edits of all sources.
@@ -185,7 +188,7 @@ def fidelity(
     square_nlk = change_nlk**2 - (effect.error_nhk[:, 1 : lags + 1] / unit_k) ** 2
     weight_nlk = np.moveaxis(np.asarray(process.b_lkk)[:lags][:, :, response.source_n], 2, 0)
     rankings = {
-        "graph": np.abs(weight_nlk * response.dose_n[:, None, None]) / std_k,
+        "graph": np.abs(weight_nlk) * scales.strength_k[response.source_n][:, None, None] / std_k,
         "activation": (scales.activity_k[response.source_n][:, None] * scales.activity_k)[:, None].repeat(lags, axis=1),
         "random": np.where(base_nlk, 1 + np.random.default_rng(seed).random(base_nlk.shape), 0),
     }

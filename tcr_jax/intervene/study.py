@@ -183,7 +183,8 @@ def _scales(dictionary: Dictionary, passages: Sequence[Passage], z_tk: Sequence[
         np.concatenate([values[passage.kept_t] for values, passage in zip(table, passages, strict=True)])
         for table in (z_tk, y_tk)
     )
-    return Scales(z_nk.std(axis=0), np.abs(z_nk).mean(axis=0), y_nk.std(axis=0))
+    size_k, fires_k = np.abs(z_nk).sum(axis=0), (z_nk != 0).sum(axis=0)
+    return Scales(z_nk.std(axis=0), size_k / len(z_nk), size_k / np.maximum(fires_k, 1), y_nk.std(axis=0))
 
 
 def _of(edges: Sequence[Edge], response: Response) -> list[Edge]:

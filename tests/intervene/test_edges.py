@@ -75,7 +75,7 @@ def test_the_opposite_is_wrong_throughout(process: Process) -> None:
     assert scores["signs"] < 0.1 and scores["rank"] < -0.9 and scores["clear"] > 0.95
 
 
-SCALES = Scales(np.linspace(0.5, 2, K), np.random.default_rng(1).random(K), np.ones(K))
+SCALES = Scales(np.linspace(0.5, 2, K), np.random.default_rng(1).random(K), np.ones(K), np.ones(K))
 
 
 def test_fidelity_of_a_model_that_follows_the_process(process: Process) -> None:
@@ -98,13 +98,20 @@ def test_fidelity_counts_pairs_by_hand() -> None:
     b_lkk = np.zeros((1, 3, 3))
     b_lkk[0, 1, 0], b_lkk[0, 0, 0], b_lkk[0, 2, 1] = 0.1, 9, 0.15
     graph = Process(b_lkk=b_lkk, m_kk=None, intercept_k=None)
-    scales = Scales(np.array([1.0, 1, 2]), np.array([1.0, 1, 0.5]), np.array([2.0, 2, 2]))
+    scales = Scales(np.array([1.0, 1, 2]), np.array([1.0, 1, 0.5]), np.ones(3), np.array([2.0, 2, 2]))
     scores = fidelity(response, graph, effect, scales, np.array([False, True]), pairs=1)
     assert scores["fidelity_graph"] == pytest.approx(6)  # in units of 1 / 2, both above and below
     assert scores["fidelity_targets"] == pytest.approx(6 / 3)
     assert scores["fidelity_graph_rms"] == pytest.approx(6 / np.sqrt((0.5**2 + 1.5**2) / 2))
     scores = fidelity(response, graph, effect, scales._replace(std_k=np.array([1, 2.0, 1])), [False, True], pairs=1)
     assert scores["fidelity_graph"] == pytest.approx(1.5)  # predicted change in the target's own unit
+    scores = fidelity(
+        response, graph, effect, scales._replace(strength_k=np.array([1, 9.0, 1])), [False, True], pairs=1
+    )
+    assert scores["fidelity_graph"] == pytest.approx(1.5)  # of sources that fire strongly
+    overshot = response._replace(code=Effect(mean_nhk * np.array([1, 9])[:, None, None], effect.error_nhk))
+    scores = fidelity(overshot, graph, effect, scales, np.array([False, True]), pairs=1)
+    assert scores["fidelity_graph"] == pytest.approx(6)  # whatever the edit did to its own concept
     noisy = Effect(mean_nhk, np.where(np.arange(2)[:, None, None] == 1, 0.4, 0.0) + np.zeros_like(mean_nhk))
     scores = fidelity(response, graph, noisy, scales, np.array([False, True]), pairs=1)
     expected = np.sqrt(36 / ((0.5**2 + 1.5**2) / 2 - 0.4**2))

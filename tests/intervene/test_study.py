@@ -127,6 +127,18 @@ def test_own_past_is_a_set_by_itself(run: Callable[..., Study]) -> None:
         assert found == beside.found[key]
 
 
+def test_scales_are_of_kept_positions(params: Params, passages: list[Passage], z_tk: list[np.ndarray]) -> None:
+    """Counted by hand; what is measured is y, of which this dictionary's z is the positive part."""
+    scales = study_module._scales(params.dictionary, passages, z_tk)
+    z_nk = np.concatenate([z[passage.kept_t] for z, passage in zip(z_tk, passages, strict=True)])
+    np.testing.assert_allclose(scales.std_k, z_nk.std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(scales.activity_k, np.abs(z_nk).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(scales.strength_k, [np.abs(z[z != 0]).mean() for z in z_nk.T], rtol=1e-4)
+    half = LATENTS // 2  # directions and their opposites
+    y_nk = z_nk[:, :half] - z_nk[:, half:]
+    np.testing.assert_allclose(scales.measured_k, np.tile(y_nk.std(axis=0), 2), rtol=1e-3)
+
+
 def test_no_edges_and_unknown_methods_are_named(
     model: PreTrainedModel, params: Params, passages: list[Passage], edges: list[Edge]
 ) -> None:
