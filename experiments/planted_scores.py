@@ -60,9 +60,7 @@ def fold_moments(codes: CodeTable, lags: int, active: int, folds: int = 10, batc
         rows = (fold_bt == fold).any(axis=1)
         document_bt = np.where(fold_bt[rows] == fold, codes.document_bt[rows], np.int32(DROPPED))
         part = CodeTable(codes.z_btk[rows], codes.token_bt[rows], document_bt)
-        batches = (
-            (jnp.asarray(z_btk, jnp.float32), jnp.asarray(document_bt)) for z_btk, document_bt in part.batches(batch)
-        )
+        batches = ((jnp.asarray(z_btk), jnp.asarray(document_bt)) for z_btk, document_bt in part.batches(batch))
         parts.append(code_moments(batches, lags, active))
     return parts
 

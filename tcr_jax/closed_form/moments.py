@@ -158,7 +158,7 @@ def _add_batch(
     lags, latents = len(sums.cross_lkk) - 1, z_btk.shape[-1]
     document_bt = jnp.asarray(document_bt)
     scored_bt = jax.vmap(history, (0, None))(document_bt, lags)
-    z_btk = jnp.where(document_bt[..., None] >= 0, z_btk, 0)
+    z_btk = jnp.where(document_bt[..., None] >= 0, z_btk, 0).astype(jnp.float32)  # codes may be kept in less
     index_bta = jax.lax.top_k(jnp.abs(z_btk), active)[1]
     value_bta = jnp.take_along_axis(z_btk, index_bta, axis=-1)
 

@@ -81,6 +81,13 @@ def test_batches_and_merging_do_not_matter() -> None:
         np.testing.assert_allclose(gram(other), gram(moments_of(8)), rtol=1e-5, atol=1e-5)
 
 
+def test_sums_of_half_precision_codes_are_not_in_half_precision() -> None:
+    """Codes kept in float16 have the Gram matrix of the same numbers in float32."""
+    half_btk = Z_BTK.astype(np.float16)
+    half, full = (code_moments([(z_btk, DOCUMENT_BT)], LAGS, ACTIVE) for z_btk in (half_btk, half_btk.astype("f4")))
+    np.testing.assert_array_equal(gram(half), gram(full))
+
+
 def test_a_sharded_batch_gives_the_same() -> None:
     """Sequences split over eight devices: the same Gram matrix."""
     rows = NamedSharding(jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,)), P("data"))
