@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling takes most of the suite's time; read on import
+
 import jax
 import numpy as np
 import pytest
