@@ -41,6 +41,7 @@ VARIED: dict[str, tuple[Any, ...]] = {
     "code_l1": (0.0, 0.01, 0.1, 1.0, 10.0),
     "lags": (1, 2, 5, 10, 20),
     "topk": (8, 16, 32, 64),
+    "corrections": (0, 1, 2),
     "bias": (True, False),
 }
 """Fields of `Config`, and the values that they take in turn."""

@@ -26,15 +26,17 @@ NOTHING = Process(b_lkk=None, m_kk=None, intercept_k=None)
 def operations(config: Config, width: int, tokens: int) -> dict[str, int]:
     """Floating-point operations of a step's matrix products by part, an addition and a multiplication counted as two.
 
-    With n tokens, width d, k latents and l lags:
+    With n tokens, width d, k latents, l lags and c corrections of the code:
 
-        encode         4 n d k     forward, and the gradient of the weights (x needs none)
+        encode  (4 + 12 c) n d k   forward, and the gradient of the weights (x needs none); a correction decodes and
+                                   encodes again, and has gradients of the weights and of z
         decode         6 n d k     forward, and the gradients of the weights and of z
         lags         6 l n k^2     forward, and the gradients of B and of z
         M              6 n k^2     forward, and the gradients of M and of z
     """
     dictionary, pairs = tokens * width * config.latents, tokens * config.latents**2
-    counts = {"encode": 4 * dictionary, "decode": 6 * dictionary, "lags": 6 * config.delays * pairs, "M": 6 * pairs}
+    counts = {"encode": (4 + 12 * config.corrections) * dictionary, "decode": 6 * dictionary}
+    counts |= {"lags": 6 * config.delays * pairs, "M": 6 * pairs}
     if not config.has_m:
         del counts["M"]
     return {part: count for part, count in counts.items() if count}

@@ -26,6 +26,7 @@ class Config:
     latents: int = knob(768, "concepts in the dictionary (k)", at_least=1)
     activation: Activation = knob("topk", "which latents stay: topk keeps the largest |z| with their sign")
     topk: int = knob(32, "latents kept a token, for the topk activations", at_least=1)
+    corrections: int = knob(0, "times the encoder corrects a code by what it leaves of x, for topk", at_least=0)
     bias: bool = knob(True, "encoder and decoder biases")
     # Process
     mode: Mode = knob("both", "effects learned: temporal (delayed), instantaneous (within the token), both, or neither")
@@ -67,6 +68,10 @@ class Config:
             raise ConfigError(f"lags={self.lags} must be at least 1; for a model without delays set mode=instantaneous")
         if self.activation.endswith("topk") and self.topk > self.latents:
             raise ConfigError(f"topk={self.topk} is more than latents={self.latents}; lower topk or add latents")
+        if self.corrections and self.activation not in ("topk", "relu_topk"):
+            raise ConfigError(
+                f"corrections={self.corrections} are for activation=topk and relu_topk, not {self.activation}: set 0"
+            )
         if self.warmup + self.decay > 1:
             raise ConfigError(f"warmup={self.warmup}, decay={self.decay}: shares of the steps, at most 1 together")
         if self.has_m and self.dag_step == 0:

@@ -1,5 +1,6 @@
 """The dictionary: raw activations to sparse concepts and back."""
 
+from collections.abc import Callable
 from typing import get_args
 
 import jax
@@ -59,12 +60,35 @@ def activate(dictionary: Dictionary, y_btk: Array) -> jax.Array:
             raise ValueError(f"activation={unknown!r} is unknown; choose one of {', '.join(get_args(Activation))}")
 
 
-def encode(dictionary: Dictionary, x_btd: Array) -> jax.Array:
-    """z = activation(W_enc (x - mean) / scale + b_enc).
+def correct(dictionary: Dictionary, x_btd: Array, z_btk: Array) -> jax.Array:
+    """y = z + W_enc (x - x^) / scale: pre-activations that take what the code z leaves of x into account.
+
+    A step of iterative hard thresholding (Blumensath and Davies 2009, arXiv 0805.0510) whose matrices are learned
+    (Gregor and LeCun 2010, ICML): latents that explain the same part of x no longer fire together.
+
+    >>> import jax.numpy as jnp, tcr_jax
+    >>> params = tcr_jax.init_params(tcr_jax.Config(latents=4, topk=2), 3, jnp.zeros(3), 1.0, jax.random.key(0))
+    >>> z_k = jnp.array([0.0, 2.0, 0.0, -1.0])
+    >>> bool(jnp.allclose(correct(params.dictionary, decode(params.dictionary, z_k), z_k), z_k))  # nothing is left
+    True
+    """
+    left_btd = (jnp.asarray(x_btd, jnp.float32) - decode(dictionary, z_btk)) / dictionary.scale
+    encoder_kd = dictionary.encoder_kd
+    change_btk = jnp.einsum(
+        "...d,kd->...k", left_btd.astype(encoder_kd.dtype), encoder_kd, preferred_element_type=jnp.float32
+    )
+    return z_btk + change_btk
+
+
+def encode(dictionary: Dictionary, x_btd: Array, gather: Callable[[jax.Array], jax.Array] = lambda y: y) -> jax.Array:
+    """z = activation(W_enc (x - mean) / scale + b_enc), then as many times as the dictionary's `corrections`
+
+        z <- activation(z + W_enc (x - x^) / scale),   x^ of z.
 
     Args:
-      dictionary: carries its own normalisation, activation and topk.
+      dictionary: carries its own normalisation, activation, topk and corrections.
       x_btd: raw activations [..., d], any float dtype.
+      gather: where devices share the latents, brings each token's together for the activation.
 
     Returns:
       z_btk, float32 [..., k].
@@ -76,7 +100,10 @@ def encode(dictionary: Dictionary, x_btd: Array) -> jax.Array:
     >>> z_tk.shape, int((z_tk[0] != 0).sum())
     ((5, 8), 2)
     """
-    return activate(dictionary, preactivate(dictionary, x_btd))
+    z_btk = activate(dictionary, gather(preactivate(dictionary, x_btd)))
+    for _ in range(dictionary.corrections):
+        z_btk = activate(dictionary, gather(correct(dictionary, x_btd, z_btk)))
+    return z_btk
 
 
 def decode(dictionary: Dictionary, z_btk: Array) -> jax.Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from tcr_jax.acyclicity import PENALTIES
 from tcr_jax.config import Config
-from tcr_jax.dictionary import activate, batch_threshold, decode, preactivate
+from tcr_jax.dictionary import batch_threshold, decode, encode, preactivate
 from tcr_jax.params import CONSTANTS, Dictionary, Params, Process
 from tcr_jax.process import history, predict
 from tcr_jax.typing import Array
@@ -65,10 +65,10 @@ def forward(
     kept_bt = jnp.asarray(document_bt) >= 0
     x_btd = jnp.where(kept_bt[..., None], x_btd, 0).astype(jnp.float32)
     dictionary = params.dictionary
-    y_btk = gather(preactivate(dictionary, x_btd))
     if training and dictionary.activation == "batch_topk":
+        y_btk = gather(preactivate(dictionary, x_btd))
         dictionary = dictionary.replace(threshold=batch_threshold(y_btk, kept_bt, dictionary.topk))
-    z_btk = jnp.where(kept_bt[..., None], activate(dictionary, y_btk), 0)
+    z_btk = jnp.where(kept_bt[..., None], encode(dictionary, x_btd, gather), 0)
     past_btk, present_btk = jax.vmap(predict, in_axes=(None, 0, 0))(params.process, z_btk, document_bt)
     lags = 0 if params.process.b_lkk is None else len(params.process.b_lkk)
     scored_bt = jax.vmap(history, in_axes=(0, None))(document_bt, lags)

@@ -15,7 +15,7 @@ from tcr_jax.typing import Array
 
 
 class Dictionary(struct.PyTreeNode):
-    """z = activation(W_enc (x - mean) / scale + b_enc),   x^ = mean + scale (W_dec^T z + b_dec).
+    """z = activation(W_enc (x - mean) / scale + b_enc),   x^ = mean + scale (W_dec^T z + b_dec);   see `encode`.
 
     `x` is a raw activation: the normalisation travels with the dictionary. Rows of `decoder_kd` have unit norm, so
     that one unit of a concept moves x by `scale` in a direction of its own.
@@ -30,6 +30,7 @@ class Dictionary(struct.PyTreeNode):
     threshold: Array  # not trained: running mean of the cut of `batch_topk`
     activation: Activation = struct.field(pytree_node=False, default="topk")
     topk: int = struct.field(pytree_node=False, default=32)
+    corrections: int = struct.field(pytree_node=False, default=0)
 
 
 class Process(struct.PyTreeNode):
@@ -101,6 +102,7 @@ def layout(config: Config, width: int) -> Params:
             threshold=_leaf((), P()),
             activation=config.activation,
             topk=config.topk,
+            corrections=config.corrections,
         ),
         process=Process(
             b_lkk=_leaf((lags, k, k), P(None, "model", None)) if lags else None,

@@ -15,6 +15,7 @@ from tcr_jax.config import PRESETS
         ({"lags": 0}, "lags=0 must be at least 1"),
         ({"latents": 100, "model_shards": 3}, "latents=100 does not divide evenly over model_shards=3"),
         ({"activation": "softmax"}, "activation='softmax' is unknown; choose one of topk"),
+        ({"corrections": 1, "activation": "relu"}, "corrections=1 are for activation=topk and relu_topk, not relu"),
         ({"heldout": 0.0}, "heldout=0.0"),
         ({"steps": 0}, "steps=0"),
         ({"sparsity_weight": -1.0}, "sparsity_weight=-1.0"),

@@ -67,6 +67,30 @@ def test_batch_topk_with_too_few_positive_latents_keeps_them_all() -> None:
     assert float(threshold) < 1e-6
 
 
+def test_corrections_are_their_equation() -> None:
+    """Each adds what the encoder makes of the part of x that is left, and switches off again."""
+    d = dictionary("topk", corrections=2)
+    d = d.replace(encoder_bias_k=jnp.linspace(-1, 1, 12), decoder_bias_d=jnp.arange(6.0))
+    z_btk = np.asarray(encode(d.replace(corrections=0), X_BTD))
+    for _ in range(2):
+        left_btd = (X_BTD - np.asarray(decode(d, z_btk))) / np.asarray(d.scale)
+        z_btk = np.asarray(activate(d, z_btk + left_btd @ np.asarray(d.encoder_kd).T))
+    np.testing.assert_allclose(encode(d, X_BTD), z_btk, atol=1e-4)
+
+
+def test_corrections_take_what_is_left_away() -> None:
+    """With orthogonal atoms one pass is exact, and stays; with atoms alike, corrections remove what counts twice."""
+    d = dictionary("topk", bias=False).replace(scale=jnp.ones(()), mean_d=jnp.zeros(6), topk=2)
+    alike_kd = jnp.zeros((12, 6)).at[0, 0].set(1.0).at[1].set(jnp.array([0.6, 0.8, 0, 0, 0, 0]))
+    d = d.replace(encoder_kd=alike_kd, decoder_kd=alike_kd)
+    x_d = decode(d, jnp.zeros(12).at[0].set(2.0).at[1].set(1.0))
+    left = [float(jnp.square(x_d - decode(d, encode(d.replace(corrections=c), x_d))).sum()) for c in (0, 1, 2, 60)]
+    assert left == sorted(left, reverse=True) and left[1] < 0.5 * left[0] and left[-1] < 1e-6
+    exact_kd = jnp.zeros((12, 6)).at[:6].set(jnp.eye(6))
+    d = d.replace(encoder_kd=exact_kd, decoder_kd=exact_kd)
+    np.testing.assert_array_equal(encode(d.replace(corrections=3), x_d), encode(d, x_d))
+
+
 def test_biases_are_optional() -> None:
     """Without biases, the mean activation has the code zero and decodes to itself."""
     d = dictionary("topk", bias=False)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from tcr_jax.dictionary import activate, preactivate
+from tcr_jax.dictionary import encode, preactivate
 from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.run_on import remember_sites, run_on
 from tcr_jax.intervene.sites import Site
@@ -136,5 +136,5 @@ class _Sums:
 def _changes(dictionary: Dictionary, before_nhd: Array, after_nhd: Array) -> jax.Array:
     """Changes of z, and of y."""
     before_nhk, after_nhk = preactivate(dictionary, before_nhd), preactivate(dictionary, after_nhd)
-    code_nhk = activate(dictionary, after_nhk) - activate(dictionary, before_nhk)
+    code_nhk = encode(dictionary, after_nhd) - encode(dictionary, before_nhd)
     return jax.numpy.stack([code_nhk, after_nhk - before_nhk])
