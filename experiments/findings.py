@@ -26,7 +26,7 @@ from tcr_jax.intervene.edges import Intervention
 from tcr_jax.intervene.table import Found, from_csv
 from tcr_jax.params import Dictionary
 from tcr_jax.store import Store
-from tcr_jax.yardsticks import edge_table
+from tcr_jax.yardsticks import edge_table, folders
 from tcr_jax.yardsticks.edge_table import CertifiedEdge
 
 with launch.extra("report"):
@@ -53,8 +53,7 @@ _LIMIT = flags.DEFINE_integer("limit", None, "held-out contexts read at most (de
 
 def main() -> None:
     run, page = load_run(_WORKDIR.value), Path(_PAGE.value)
-    directory = Path(_STORE.value or run.config.store)
-    store = Store.open(directory)
+    store = Store.open(_STORE.value or run.config.store)
     run.check_source(store.description.source)
     found = from_csv(Path(_INTERVENTIONS.value).read_text(encoding="utf-8"), _INTERVENTIONS.value)
     beyond = {edge[:3]: edge for path in _BEYOND.value for edge in _edges(path)}
@@ -68,7 +67,7 @@ def main() -> None:
         records = records[np.linspace(0, len(records), _LIMIT.value, endpoint=False).astype(int)]
     shown = [relation.edge for relation in delayed + present]
     contexts = collect(run.params.dictionary, shown, store, records, shown=2, examples=1)
-    domains = _domains(directory)
+    domains = folders.domains(store.documents)
     counts = [_counts(edges, beyond) for edges in (all_delayed, all_present)]
     text = _text(delayed, present, contexts, Writer(store.pieces, run.config.heldout), domains, counts)
     folder = page.with_suffix("")
@@ -109,11 +108,6 @@ def _counts(edges: Sequence[CertifiedEdge], beyond: dict[tuple, CertifiedEdge]) 
     between = _between(edges)
     stay = sum(edge[:3] in beyond and beyond[edge[:3]].weight * edge.weight > 0 for edge in between)
     return len(between), stay
-
-
-def _domains(directory: Path) -> dict[int, str]:
-    path = directory / "domains.json"
-    return {int(n): name for n, name in json.loads(path.read_text()).items()} if path.exists() else {}
 
 
 def _text(

@@ -23,6 +23,7 @@ from tcr_jax.hurdle.controls import Counts, count, identity_bits
 from tcr_jax.hurdle.likelihood import PARTS, Part
 from tcr_jax.store import Store
 from tcr_jax.yardsticks.codes import CodeTable, code_table
+from tcr_jax.yardsticks.folders import domains
 from tcr_jax.yardsticks.lexical import bigram, current, previous
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run whose dictionary is used", required=True)
@@ -71,12 +72,6 @@ class Table:
             write_text(Path(_OUT.value), json.dumps(self._rows, indent=1) + "\n")
 
 
-def domains(store: Store) -> list[str] | None:
-    """The first folder of every document's name, if the store has names."""
-    names = getattr(store, "documents", None)
-    return None if names is None else [name.split("/")[0] for name in names]
-
-
 def identity(table: Table, base: HurdleProcess, train: CodeTable, heldout: CodeTable, **how: Any) -> None:
     """The controls, each at the shrinkage that suits it best on the held-out documents: it flatters them."""
     of_current = count(train, base, current)
@@ -104,7 +99,7 @@ def main() -> None:
     if _TARGETS.value is not None:
         targets = np.sort(np.random.default_rng(_SEED.value).choice(k, min(_TARGETS.value, k), replace=False))
     base = base_process(train.batches(rows), lags, sizes=_SIZES.value, decays=_DECAYS.value, targets=targets)
-    how: dict[str, Any] = {"lags": _SCORED.value or lags, "domain_of": domains(store)}
+    how: dict[str, Any] = {"lags": _SCORED.value or lags, "domains": domains(store.documents)}
     cost = bits(base, heldout.batches(rows), **how)
     scale = k / len(base.target_i)
     of_base = "  ".join(f"{part} {scale * getattr(cost['all'], part):.2f}" for part in PARTS)

@@ -26,13 +26,13 @@ from tcr_jax.params import Process
 from tcr_jax.store import Batch, Store, ordered_batches, training_batches
 from tcr_jax.store.split import Split
 from tcr_jax.train_step import make_init_state
+from tcr_jax.yardsticks.folders import domains
 from tcr_jax.yardsticks.prediction import from_process, score
 from tcr_jax.yardsticks.prediction_ladder import prediction_ladder
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run whose dictionary is taken", required=True)
 _OUT = flags.DEFINE_string("out", None, "directory of the run to write; must not hold one", required=True)
 _STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
-_DOMAINS = flags.DEFINE_string("domains", None, "JSON of each document's domain by number (default: in the store)")
 _LAGS = flags.DEFINE_integer("lags", 3, "tokens back that a delayed effect may reach", 1)
 _PARENTS = flags.DEFINE_integer("parents", 32, "effects a concept receives at most; 0 for all of them", 0)
 _RIDGE = flags.DEFINE_float("ridge", 0.03, "penalty of a weight, as a share of its source's variance", 0)
@@ -89,8 +89,6 @@ def main() -> None:
     directory = Path(_STORE.value or run.config.store)
     store = Store.open(directory)
     run.check_source(store.description.source)
-    path = Path(_DOMAINS.value) if _DOMAINS.value else directory / "domains.json"
-    domains = {int(n): name for n, name in json.loads(path.read_text()).items()} if path.exists() else None
 
     def batches(split: Split) -> Iterator[Batch]:
         return ordered_batches(store, split=split, heldout=run.config.heldout, batch=_BATCH.value)
@@ -111,11 +109,12 @@ def main() -> None:
             ridge=_RIDGE.value,
             distance=_DISTANCE.value,
             processes=rungs,
-            domains=domains,
+            domains=domains(store.documents),
         )
         write_text(out / "prediction.json", json.dumps(figures, indent=1) + "\n")
     else:
-        figures = score(dictionary, {"fitted": from_process(process)}, batches("heldout"), _LAGS.value, domains)
+        predictors = {"fitted": from_process(process)}
+        figures = score(dictionary, predictors, batches("heldout"), _LAGS.value, domains(store.documents))
     for line in table(figures):
         print(line)
 

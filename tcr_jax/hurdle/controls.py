@@ -6,7 +6,7 @@ sign and what size. All are shrunken, as if `kappa` more tokens had been seen th
     rate_g = (fires_g + kappa rate_coarser) / (tokens_g + kappa)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +60,7 @@ def identity_bits(
     *,
     kappa: float,
     lags: int,
-    domain_of: Sequence[str] | None = None,
+    domains: Mapping[int, str] | None = None,
 ) -> dict[str, Bits]:
     """`tcr_jax.hurdle.bits` of the same tokens and concepts, from token identity.
 
@@ -72,14 +72,14 @@ def identity_bits(
       codes: held-out.
       kappa: tokens' worth of the coarser level that every group is given; over 0. Give the control its best.
       lags: history that a token must have to count.
-      domain_of: the domain of every document, by its number.
+      domains: see `bits`.
 
     Raises:
       ValueError: kappa is not over 0, or no token counts.
     """
     if not kappa > 0:
         raise ValueError(f"kappa={kappa} must be over 0: groups that were seen once would be certain")
-    square_i, fires_i, pool = 0.0, 0.0, Pool(domain_of)
+    square_i, fires_i, pool = 0.0, 0.0, Pool(domains)
     for z_ni, _, (_, _, log_ni) in _scored(base, levels, codes, kappa, lags):
         square_i = square_i + np.where(z_ni != 0, (_log(z_ni) - log_ni) ** 2, 0).sum(axis=0)
         fires_i = fires_i + (z_ni != 0).sum(axis=0)

@@ -1,6 +1,6 @@
 """What a code costs under a hurdle process, in nats for fitting and in bits for telling."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -54,7 +54,7 @@ def bits(
     batches: Iterable[Codes],
     *,
     lags: int | None = None,
-    domain_of: Sequence[str] | None = None,
+    domains: Mapping[int, str] | None = None,
 ) -> dict[str, Bits]:
     """Bits a token on held-out codes, over tokens that have `lags` earlier ones in their own document.
 
@@ -63,7 +63,7 @@ def bits(
       batches: codes of documents that it did not see.
       lags: history that a token must have to count; the process's lags by default. Give the longest of several
         processes to compare them on the same tokens.
-      domain_of: the domain of every document, by its number, for figures of each.
+      domains: of documents, by number, for figures of each; documents that it lacks count under "all" alone.
 
     Returns:
       `Bits` under "all" and under each domain's name.
@@ -74,7 +74,7 @@ def bits(
     lags = process.lags if lags is None else lags
     if lags < process.lags:
         raise ValueError(f"lags={lags} is less than the {process.lags} that the process looks back; raise it")
-    pool = Pool(domain_of)
+    pool = Pool(domains)
     for z_btk, document_bt in batches:
         parts_pn, scored_n = _token_nats(process, z_btk, document_bt, lags)
         document_n = np.asarray(document_bt)[:, lags:].reshape(-1)
@@ -85,15 +85,15 @@ def bits(
 class Pool:
     """Sums nats over all tokens and over each domain's."""
 
-    def __init__(self, domain_of: Sequence[str] | None) -> None:
-        self._domain_of = domain_of
+    def __init__(self, domains: Mapping[int, str] | None) -> None:
+        self._domains = {} if domains is None else domains
         self._sums: dict[str, np.ndarray] = {}
 
     def add(self, parts_pn: np.ndarray, document_n: np.ndarray) -> None:
         """[fires, sign, size] of tokens, and the document of each."""
         rows_pn = np.concatenate([np.ones((1, len(document_n))), parts_pn])
-        names_n = np.array([] if self._domain_of is None else [self._domain_of[d] for d in document_n.tolist()], str)
-        for name in ("all", *np.unique(names_n).tolist()) if len(document_n) else ():
+        names_n = np.array([self._domains.get(document, "all") for document in document_n.tolist()])
+        for name in {"all", *names_n.tolist()} if len(document_n) else ():
             part_pn = rows_pn if name == "all" else rows_pn[:, names_n == name]
             self._sums[name] = self._sums.get(name, 0) + part_pn.sum(axis=1, dtype=np.float64)
 

@@ -5,6 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 
+def domains(documents: Sequence[str] | None) -> dict[int, str]:
+    """The first folder in each document's name, by the document's number; documents in no folder are left out.
+
+    >>> domains(["mail/2.txt", "readme.txt", "law/act/1.txt"])
+    {0: 'mail', 2: 'law'}
+    """
+    return {number: name.split("/")[0] for number, name in enumerate(documents or ()) if "/" in name}
+
+
 def first_folders(documents: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """The number of the first folder in each document's name, and the names of the folders, sorted.
 

@@ -121,8 +121,8 @@ def test_targets_are_a_slice(base: HurdleProcess) -> None:
 
 def test_domains_add_up(fit: HurdleProcess) -> None:
     """The pooled figure is the mean of the domains', weighted by their tokens."""
-    domain_of = ["prose" if document % 3 else "code" for document in range(CONTEXTS)]
-    figures = bits(fit, HELDOUT.batches(32), domain_of=domain_of)
+    domains = {document: "prose" if document % 3 else "code" for document in range(CONTEXTS)}
+    figures = bits(fit, HELDOUT.batches(32), domains=domains)
     whole = figures.pop("all")
     assert set(figures) == {"prose", "code"}
     np.testing.assert_allclose(sum(f.tokens * f.fires for f in figures.values()) / whole.tokens, whole.fires, rtol=1e-5)
