@@ -72,3 +72,18 @@ def test_certify(workdir: Path, tmp_path: Path, cache: Path) -> None:
     for row in rows:
         weight, *t = (float(row[name]) for name in ("weight", *T))
         assert 1 <= int(row["lag"]) <= 2 and all(value * np.sign(weight) > 0.5 for value in t)
+
+
+def test_recurrence(workdir: Path, tmp_path: Path, cache: Path) -> None:
+    """A run's own edges all come back; without a table for every run the mend is told."""
+    out, environment = tmp_path / "edges.csv", programs.environment(cache)
+    header = "source,target,lag,weight,predicted,t_first,t_second\n"
+    out.write_text(header + "1,2,1,0.5,3,9,9\n4,4,1,0.9,2,9,9\n3,2,1,-0.5,1,9,9\n")
+    command = ("-m", "experiments.recurrence", f"--workdir={workdir}", f"--edges={out}", f"--workdir={workdir}")
+    done = programs.run(environment, *command, f"--edges={out}", "--first=1")
+    assert done.returncode == 0, done.stderr
+    _, everything, first = (line.split() for line in done.stdout.splitlines())
+    assert everything[:5] == ["all", "2", "100.0%", "100.0%", "(100.0%)"] and first[:3] == ["first", "1", "1"]
+    assert float(everything[5].rstrip("%")) < 5
+    done = programs.run(environment, *command)
+    assert done.returncode == 1 and "2 --workdir and 1 --edges: give two runs or more" in done.stderr

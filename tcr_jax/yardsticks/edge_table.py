@@ -5,8 +5,10 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from tcr_jax.params import Process
 from tcr_jax.yardsticks.slopes import Slopes
 
 
@@ -51,6 +53,28 @@ def edge_table(
     return [
         CertifiedEdge(*(column[n].item() for column in columns)) for n in np.lexsort((-predicted_n, ~clear_n)).tolist()
     ]
+
+
+def to_process(edges: Sequence[CertifiedEdge], latents: int) -> Process:
+    """B with the weights of these edges and zero elsewhere, and M likewise where the table has edges of lag 0.
+
+    The weights are slopes on one source at a time: compare such processes, but do not predict with them.
+
+    Raises:
+      ValueError: an edge names a concept that a dictionary of `latents` does not have.
+    """
+    for number, edge in enumerate(edges, 1):
+        if not (0 <= edge.source < latents and 0 <= edge.target < latents):
+            raise ValueError(
+                f"edge {number} joins concepts {edge.source} and {edge.target} and the dictionary has {latents}: "
+                "give the table that was made with this run"
+            )
+    weight_lkk = np.zeros((max((edge.lag for edge in edges), default=0) + 1, latents, latents), np.float32)
+    for edge in edges:
+        weight_lkk[edge.lag, edge.target, edge.source] = edge.weight
+    instantaneous = any(edge.lag == 0 for edge in edges)
+    m_kk = jnp.asarray(weight_lkk[0]) if instantaneous else None
+    return Process(b_lkk=jnp.asarray(weight_lkk[1:]), m_kk=m_kk, intercept_k=None)
 
 
 def to_csv(edges: Sequence[CertifiedEdge]) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tcr_jax.yardsticks.edge_table import CertifiedEdge, edge_table, from_csv, to_csv
+from tcr_jax.yardsticks.edge_table import CertifiedEdge, edge_table, from_csv, to_csv, to_process
 from tcr_jax.yardsticks.slopes import Slopes
 
 K, LAGS = 6, 2
@@ -56,3 +56,17 @@ def test_csv(found: tuple[np.ndarray, Slopes, Slopes]) -> None:
     assert all(isinstance(edge, CertifiedEdge) for edge in again)
     with pytest.raises(ValueError, match="edges.csv: no column predicted, t_second; give a table"):
         from_csv("source,target,lag,weight,t_first\n1,2,1,0.5,7\n", "edges.csv")
+
+
+def test_process(found: tuple[np.ndarray, Slopes, Slopes]) -> None:
+    """Every weight in its place, lag 0 in M; a table of a larger dictionary is refused by the edge's number."""
+    kept_lkk = found[0]
+    delayed = to_process(edge_table(*found, np.ones(K), np.ones(K)), K)
+    np.testing.assert_allclose(delayed.b_lkk, kept_lkk, rtol=1e-6)
+    assert delayed.m_kk is None
+    both = to_process(edge_table(*found, np.ones(K), np.ones(K), lag_of_first=0), K)
+    np.testing.assert_allclose(both.m_kk, kept_lkk[0], rtol=1e-6)
+    np.testing.assert_allclose(both.b_lkk, kept_lkk[1:], rtol=1e-6)
+    edges = [CertifiedEdge(0, 1, 1, 0.5, 1.0, 6.0, 7.0), CertifiedEdge(2, K, 1, 0.5, 1.0, 6.0, 7.0)]
+    with pytest.raises(ValueError, match=f"edge 2 joins concepts 2 and {K} and the dictionary has {K}: give"):
+        to_process(edges, K)
