@@ -34,10 +34,10 @@ def main() -> None:
     processes = [to_process(table, len(rows_kd)) for table, rows_kd in zip(tables, rows, strict=True)]
     pairs = [(a, b, match_concepts(rows[a], rows[b])) for a, b in itertools.permutations(range(len(rows)), 2)]
     print("edges               number  both ends matched  come back         by chance")
-    for first in (None, *_FIRST.value):
+    _show("all", [edge_recurrence(processes[a], processes[b], matching) for a, b, matching in pairs])
+    for first in _FIRST.value:
         chosen = [to_process(table[:first], len(rows_kd)) for table, rows_kd in zip(tables, rows, strict=True)]
-        found = [edge_recurrence(chosen[a], processes[b], matching) for a, b, matching in pairs]
-        _show("all" if first is None else f"first {first:,}", found)
+        _show(f"first {first:,}", [edge_recurrence(chosen[a], processes[b], matching) for a, b, matching in pairs])
 
 
 def _between(table: list[CertifiedEdge]) -> list[CertifiedEdge]:
