@@ -22,9 +22,6 @@ from tcr_jax.identify.types import Batches
 from tcr_jax.scores import recovery
 from tcr_jax.worlds import WorldConfig, ambiguity, assumptions, make_world, sample
 
-HELD = 0.3
-"""Share of memory up to which activations are kept from the first pass on; above, every pass simulates them anew."""
-
 EVERY = 30.0
 """Seconds between lines of progress."""
 
@@ -35,10 +32,10 @@ HELDOUT = 1
 class Stream:
     """A stream that knows how long its data took to simulate, and tells how far a pass is."""
 
-    def __init__(self, batches: Batches, count: int, name: str) -> None:
+    def __init__(self, batches: Batches, count: int, name: str, held: float) -> None:
         self.seconds, self.cpu_seconds, self._passes, self._count, self._name = 0.0, 0.0, 0, count, name
         self._told = self._began = time.perf_counter()
-        self._batches = remembered(batches, int(HELD * memory_of_one()))
+        self._batches = remembered(batches, int(held * memory_of_one()))
 
     def __call__(self) -> Iterator[tuple[jax.Array, jax.Array]]:
         self._passes += 1
@@ -59,8 +56,11 @@ class Stream:
         next(stream, None)  # what is remembered is so from the end of a pass on
 
 
-def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int) -> dict[str, Any]:
+def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int, held: float) -> dict[str, Any]:
     """Every number of a row, by name; `config.seed` is that of the world, its data and the estimator.
+
+    Activations are kept from the first pass on where they fit in the share `held` of memory; else every pass
+    simulates them anew.
 
     `seconds` is the estimator's time with its compilation, without that of simulating data (`data_seconds`), and
     `cpu_seconds` what all cores together spent on it, whatever else the machine did.
@@ -69,7 +69,7 @@ def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int) -> d
     """
     world = make_world(config)
     sequences, name = math.ceil(tokens / config.context), f"{estimator}, seed {config.seed}"
-    stream = Stream(world.batches(sequences), math.ceil(sequences / world.batch_size), name)
+    stream = Stream(world.batches(sequences), math.ceil(sequences / world.batch_size), name, held)
     start, busy = resident_peak(), time.process_time()
     seconds, found = timed(
         lambda: estimate(

@@ -30,6 +30,9 @@ _PRESET = flags.DEFINE_enum("preset", "realistic", sorted(PRESETS), "world to st
 _ESTIMATOR = flags.DEFINE_multi_enum("estimator", None, list(ESTIMATORS), "may be given several times", required=True)
 _TOKENS = flags.DEFINE_integer("tokens", 200_000, "time steps to learn from, whole documents", 1)
 _HELDOUT = flags.DEFINE_integer("heldout", 20_000, "fresh time steps to score on, whole documents", 1)
+_HELD = flags.DEFINE_float(
+    "held", 0.3, "share of memory up to which activations are kept, not simulated in every pass", 0.0, 1.0
+)
 _OUT = flags.DEFINE_string("out", None, "directory of metrics.json; none is written where not given")
 config_flags.define(WorldConfig)
 flags.DEFINE_alias("world", "preset")
@@ -73,7 +76,7 @@ def main() -> None:
     for config, estimator in jobs:
         name = f"{estimator}-{config.seed}"
         try:
-            row = isolated(measure, config, estimator, _TOKENS.value, _HELDOUT.value)
+            row = isolated(measure, config, estimator, _TOKENS.value, _HELDOUT.value, _HELD.value)
         except (ValueError, MemoryError, RuntimeError) as error:  # also `Died`, and what JAX says of its memory
             failed.append(name)
             print(f"{name} failed: {error}", flush=True)
