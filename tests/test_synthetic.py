@@ -96,7 +96,8 @@ def test_numbers_that_are_not_finite_are_null() -> None:
 
 def test_a_stream_is_simulated_once_and_timed() -> None:
     """Each pass yields the same batches, from the second on without simulating; the time it took is known."""
-    stream = Stream(make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2), 3, "name", held=0.3)
+    batches = make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2)
+    stream = Stream(batches, 3, "name", held=0.3)
     first = list(stream())
     seconds = stream.seconds
     second = list(stream())
