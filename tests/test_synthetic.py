@@ -94,6 +94,16 @@ def test_numbers_that_are_not_finite_are_null() -> None:
     assert json.dumps(plain(values)) == '{"a": 0.5, "b": [null, 2], "c": [null, true, false], "d": "x"}'
 
 
+def test_a_stream_beyond_its_share_of_memory_is_simulated_anew() -> None:
+    """Where nothing may be kept each pass makes its batches again, and they are the same."""
+    batches = make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2)
+    stream = Stream(batches, 3, "name", held=0.0)
+    first = [x_btd for x_btd, _ in stream()]
+    second = [x_btd for x_btd, _ in stream()]
+    assert not any(a is b for a, b in zip(first, second, strict=True))
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+
+
 def test_a_stream_is_simulated_once_and_timed() -> None:
     """Each pass yields the same batches, from the second on without simulating; the time it took is known."""
     batches = make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2)
