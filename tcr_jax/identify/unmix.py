@@ -165,12 +165,12 @@ def _residuals(white: Batches, from_lagged_kf: jax.Array, mean_f: jax.Array, lag
         lagged_nf, scored_n = lagged(w_btk, document_bt, lags)
         return jnp.matmul(lagged_nf - mean_f, from_lagged_kf.T, precision="highest"), scored_n
 
-    wanted = max(len(from_lagged_kf) ** 2 // 2, 200_000)
-    every = max(1, count // wanted)
+    wanted = min(max(len(from_lagged_kf) ** 2 // 2, 200_000), count)
     parts, seen = [], 0
     for w_btk, document_bt in white():
         residual_nk, scored_n = map(np.asarray, residual(w_btk, document_bt))
         residual_nk = residual_nk[scored_n]
-        parts.append(residual_nk[-seen % every :: every])
+        taken_n = np.diff(np.arange(seen, seen + len(residual_nk) + 1) * wanted // count)  # evenly spaced, 0 or 1
+        parts.append(residual_nk[taken_n > 0])
         seen += len(residual_nk)
     return jnp.asarray(np.concatenate(parts))
