@@ -1,4 +1,4 @@
-"""Learns the edges of a hurdle process: an L1 search for them on all targets at once, then a refit of those found.
+"""Learns the edges of a hurdle process: an L1 search for them on all targets at once, then a refit of the strongest.
 
 Each phase is minibatch proximal Adam, a few matrix products a step. The price of an edge is scaled to its two ends,
 so that one number is fair to rare and frequent concepts: at no edges at all, an effect leaves zero where the
@@ -31,6 +31,9 @@ class HurdleConfig:
     past: Past = knob("all", "earlier codes that a concept may depend on: none, its own, or all")
     present: bool = knob(False, "whether it may depend on the same token's concepts, those before it in the order")
     price: float = knob(0.02, "L1 price of an effect, as the correlation at which it leaves zero", at_least=0)
+    share: float = knob(
+        1.0, "of B, and of M, that may be non-zero: of the edges found the weakest go before the refit", over=0
+    )
     refit_price: float = knob(0.1, "share of the price that still holds in the refit of the edges found", at_least=0)
     steps: int = knob(200, "batches of the search for edges", at_least=1)
     refit_steps: int = knob(200, "batches of the refit", at_least=0)
@@ -40,6 +43,8 @@ class HurdleConfig:
 
     def __post_init__(self) -> None:
         check_knobs(self)
+        if self.share > 1:
+            raise ConfigError(f"share={self.share} of the edges is more than there are: 1 keeps all that are found")
         if self.past == "none" and not self.present:
             raise ConfigError("past=none with present=False leaves nothing to fit: base_process is that model")
 
@@ -57,7 +62,7 @@ def fit_hurdle(
     parts: Iterable[Part] = PARTS,
     observe: Callable[[Part, int], None] | None = None,
 ) -> HurdleProcess:
-    """Minimises the mean negative log likelihood + price sum |effect|, then refits the effects that are not zero.
+    """Minimises the mean negative log likelihood + price sum |effect|, then refits the strongest found.
 
     Args:
       base: `base_process` of the same training documents; or a fit, to go on from.
@@ -88,7 +93,8 @@ def fit_hurdle(
                 if observe is not None:
                     observe(part, done)
             link = getattr(process, part)
-            allowed = (link.b_lcik != 0, link.m_cik != 0)
+            b_lcik, m_cik = (_strongest(w, _scale(base, part), config.share) for w in (link.b_lcik, link.m_cik))
+            allowed = (b_lcik, m_cik)
     return process.replace(spread_i=_spread(process, itertools.islice(batches, 20))) if "size" in parts else process
 
 
@@ -128,6 +134,19 @@ def _allowed(base: HurdleProcess, config: HurdleConfig, order: np.ndarray) -> Ef
     before_ik = (place_k < place_k[target_i, None]) & config.present
     shape = base.fires.b_lcik.shape
     return np.broadcast_to(past_ik, shape), np.broadcast_to(before_ik, shape[1:])
+
+
+def _strongest(effect: jax.Array, scale_cik: jax.Array, share: float) -> jax.Array:
+    """Which effects, of B [l, c, i, k] or of M [c, i, k], are non-zero and on the strongest edges, `share` of all.
+
+    An effect is worth |effect| std(u_c) std(residual) to the likelihood, an edge as much as its best channel.
+    """
+    if share == 1:
+        return effect != 0
+    worth = jnp.abs(effect * scale_cik).max(axis=-3, keepdims=True)
+    kept = int(share * worth.size)
+    least = jnp.sort(worth.ravel())[-kept] if kept else jnp.inf
+    return (effect != 0) & (worth >= least)
 
 
 def _scale(base: HurdleProcess, part: Part) -> jax.Array:

@@ -1,5 +1,6 @@
 """Planted edges are found, bits are what the planted process says, and M keeps to its order."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -101,6 +102,15 @@ def test_m_keeps_to_the_order(base: HurdleProcess) -> None:
     assert not np.asarray(fitted.fires.b_lcik).any()
 
 
+def test_share(base: HurdleProcess) -> None:
+    """At most `share` of the entries of B and of M are used, those worth most to the likelihood: the planted ones."""
+    config = dataclasses.replace(CONFIG, price=0.0, share=2 / (LAGS * K * K), steps=100)
+    fitted = fit_hurdle(base, TRAIN.shuffled(16, 0), config, parts=["fires"], order=np.array([0, 3, 4, 1, 5, 2, 6, 7]))
+    b_lik, m_ik = map(np.asarray, fitted.fires.edges())
+    assert b_lik.sum() == 2 and b_lik[1, 1, 0]
+    assert np.argwhere(m_ik).tolist() == [[2, 1]]
+
+
 def test_own_past(base: HurdleProcess) -> None:
     """past=own learns each concept's diagonal alone."""
     config = HurdleConfig(past="own", price=0.0, steps=3, refit_steps=0)
@@ -181,3 +191,9 @@ def test_nothing_to_fit() -> None:
     """A configuration without any parent is refused."""
     with pytest.raises(ConfigError, match="base_process is that model"):
         HurdleConfig(past="none")
+
+
+def test_more_than_all() -> None:
+    """A share of more than all edges is refused."""
+    with pytest.raises(ConfigError, match="more than there are"):
+        HurdleConfig(share=1.5)
