@@ -1,5 +1,6 @@
 """A language model run with edits of its residual stream."""
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -74,10 +75,17 @@ def edited_run(
     handles = [blocks[layer - 1].register_forward_hook(at(layer)) for layer in {*edits, *read}]
     ids_bt = torch.as_tensor(token_bt, dtype=torch.long, device=model.device)
     try:
-        output = model(input_ids=ids_bt, past_key_values=past, use_cache=past is not None)
+        output = model(input_ids=ids_bt, use_cache=past is not None, **_as_argument(model, past))
     except _Reached:
         return EditedRun(x_btd, None)
     finally:
         for handle in handles:
             handle.remove()
     return EditedRun(x_btd, output.logits)
+
+
+def _as_argument(model: PreTrainedModel, past: DynamicCache | None) -> dict[str, DynamicCache]:
+    """The cache under the name that this model gives it: `past_key_values` until transformers 5.24, then `cache`."""
+    if past is None:
+        return {}
+    return {"cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values": past}
