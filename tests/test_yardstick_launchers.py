@@ -75,7 +75,7 @@ def test_certify(workdir: Path, tmp_path: Path, cache: Path) -> None:
 
 
 def test_recurrence(workdir: Path, tmp_path: Path, cache: Path) -> None:
-    """A run's own edges all come back; without a table for every run the mend is told."""
+    """A run's own edges all come back; a table too few, and the table of another run, are named with the mend."""
     out, environment = tmp_path / "edges.csv", programs.environment(cache)
     header = "source,target,lag,weight,predicted,t_first,t_second\n"
     out.write_text(header + "1,2,1,0.5,3,9,9\n4,4,1,0.9,2,9,9\n3,2,1,-0.5,1,9,9\n")
@@ -87,3 +87,7 @@ def test_recurrence(workdir: Path, tmp_path: Path, cache: Path) -> None:
     assert float(everything[5].rstrip("%")) < 5
     done = programs.run(environment, *command)
     assert done.returncode == 1 and "2 --workdir and 1 --edges: give two runs or more" in done.stderr
+    other = tmp_path / "other.csv"
+    other.write_text(header + "1,2,1,0.5,3,9,9\n100000,2,1,0.5,3,9,9\n")
+    done = programs.run(environment, *command, f"--edges={other}")
+    assert done.returncode == 1 and f"{other}: edge 2 joins concepts 100000 and 2" in done.stderr
