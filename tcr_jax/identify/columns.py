@@ -3,10 +3,12 @@
 Column j of B is u_j = B'_j - sum_i M_ij B'_i over the instantaneous children i of j. A column's cost is about the
 number of effects it needs, of B and of M, with a small price on their size that decides between equals:
 
-    sum_r min(u_rj^2 / (2 sigma_rj^2), c) + u_rj^2 / (2 s^2)  +  sum_i c_M + M_ij^2 / (2 s_M^2)
+    sum_r min(u_rj^2 / (2 sigma^2) + log(sigma / sigma_rj), c) + u_rj^2 / (2 s^2)  +  sum_i c_M + M_ij^2 / (2 s_M^2)
 
 in units of c. It is the negative log posterior under a prior in which a share p of the effects is normal with standard
-deviation s, the others zero: c = log((1 - p) s / (p sigma)) for the typical sigma, and c_M likewise.
+deviation s, the others zero: c = log((1 - p) s / (p sigma)) for the typical sigma, and c_M likewise. sigma_rj is the
+standard error of B'_rj, and sigma that of u_rj, with the noise of what was subtracted (see `denoising`): without the
+logarithm, a large multiple of a column of noise would pass everything off as zero.
 """
 
 import functools
@@ -15,6 +17,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from tcr_jax.identify.denoising import denoised
 
 Children = dict[int, float]
 """The instantaneous effects of one concept: M_ij by child i."""
@@ -35,17 +39,26 @@ class Prior(NamedTuple):
 class Columns:
     """The columns, what is known of their noise, and which others each may be explained by."""
 
-    def __init__(self, column_rk: np.ndarray, deviation_rk: np.ndarray, prior: Prior, candidates: int = 64) -> None:
-        """`column_rk` stacks B'_l over the lags; `deviation_rk` are its standard errors."""
-        self.column_rk = np.asarray(column_rk, np.float64)
-        self.limit_rk = prior.threshold * np.asarray(deviation_rk, np.float64)
+    def __init__(
+        self,
+        column_rk: np.ndarray,
+        deviation_rk: np.ndarray,
+        prior: Prior,
+        near_kk: np.ndarray | None = None,
+        candidates: int = 64,
+    ) -> None:
+        """`column_rk` stacks B'_l over the lags; `deviation_rk` are its standard errors.
+
+        Candidates are the columns that are most like one's own, `near_kk` first.
+        """
+        self.prior = prior
+        self.column_rk, deviation_rk = np.asarray(column_rk, np.float64), np.asarray(deviation_rk, np.float64)
+        self.limit_rk = prior.threshold * deviation_rk
         self.large, self.large_m = prior.threshold * prior.size_b, prior.threshold * prior.size_m
-        self.price_m = prior.price_m
-        clear_rk = np.abs(self.column_rk) > self.limit_rk
-        self.clear_rk = np.where(clear_rk, self.column_rk, 0)  # what is subtracted: noise alone is not
-        self.clear_limit_rk = np.where(clear_rk, self.limit_rk, 0)
-        unit_rk = self.clear_rk / np.maximum(np.linalg.norm(self.clear_rk, axis=0), 1e-30)
-        likeness_kk = np.abs(unit_rk.T @ unit_rk)
+        self.clean_rk, variance_rk = denoised(self.column_rk, deviation_rk)  # what is subtracted
+        self.clean_limit_rk = prior.threshold * np.sqrt(variance_rk)
+        unit_rk = self.clean_rk / np.maximum(np.linalg.norm(self.clean_rk, axis=0), 1e-30)
+        likeness_kk = np.abs(unit_rk.T @ unit_rk) + (0 if near_kk is None else near_kk)
         np.fill_diagonal(likeness_kk, -1)
         self.candidate_kc = np.argsort(-likeness_kk, axis=1)[:, : min(candidates, self.count - 1)]
 
@@ -56,25 +69,30 @@ class Columns:
     def remainder(self, j: int, children: Children) -> tuple[np.ndarray, np.ndarray]:
         """u_j, and how large an entry of it may be and still count as zero."""
         index, effect_c = list(children), np.array(list(children.values()))
-        u_r = self.column_rk[:, j] - self.clear_rk[:, index] @ effect_c
-        return u_r, np.sqrt(self.limit_rk[:, j] ** 2 + self.clear_limit_rk[:, index] ** 2 @ effect_c**2)
+        u_r = self.column_rk[:, j] - self.clean_rk[:, index] @ effect_c
+        return u_r, np.sqrt(self.limit_rk[:, j] ** 2 + self.clean_limit_rk[:, index] ** 2 @ effect_c**2)
 
     def cost(self, j: int, children: Children) -> float:
         """Non-zeros left in u_j, and edges."""
         u_r, limit_r = self.remainder(j, children)
         size = np.square(u_r).sum() / self.large**2 + sum(m**2 for m in children.values()) / self.large_m**2
-        return float(np.minimum((u_r / limit_r) ** 2, 1).sum() + size) + self.price_m * len(children)
+        as_zero_r = self._as_zero(u_r, limit_r, self.limit_rk[:, j])
+        return float(np.minimum(as_zero_r, 1).sum() + size) + self.prior.price_m * len(children)
+
+    def _as_zero(self, u_r: np.ndarray, limit_r: np.ndarray, own_limit_r: np.ndarray) -> np.ndarray:
+        """What it costs to take entries for zero, in the price of an effect."""
+        return np.square(u_r / limit_r) + 2 * np.log(limit_r / own_limit_r) / self.prior.threshold**2
 
     def refit(self, j: int, children: Children, rounds: int = 6) -> tuple[Children, float]:
         """The effects of these children by least squares on the entries that they bring to zero, and the cost."""
         best, lowest = children, self.cost(j, children)
         for _ in range(rounds if children else 0):
             u_r, limit_r = self.remainder(j, children)
-            weight_r = (np.abs(u_r) < limit_r) / limit_r**2 + self.large**-2
-            clear_rc = self.clear_rk[:, list(children)]
-            gram_cc = (clear_rc * weight_r[:, None]).T @ clear_rc
+            weight_r = (self._as_zero(u_r, limit_r, self.limit_rk[:, j]) < 1) / limit_r**2 + self.large**-2
+            clean_rc = self.clean_rk[:, list(children)]
+            gram_cc = (clean_rc * weight_r[:, None]).T @ clean_rc
             gram_cc[np.diag_indices_from(gram_cc)] += 1e-9 * np.trace(gram_cc) + self.large_m**-2
-            effect_c = np.linalg.solve(gram_cc, (clear_rc * weight_r[:, None]).T @ self.column_rk[:, j])
+            effect_c = np.linalg.solve(gram_cc, (clean_rc * weight_r[:, None]).T @ self.column_rk[:, j])
             children = dict(zip(children, effect_c.tolist(), strict=True))
             cost = self.cost(j, children)
             if cost >= lowest - 1e-9:
@@ -121,22 +139,23 @@ class Columns:
         self, remainders: list[tuple[np.ndarray, np.ndarray]], target_a: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """For every remainder of a target and every candidate of it: the best effect, and the change of cost."""
-        padding = -len(target_a) % 256
-        u_ar = np.pad(np.stack([u_r for u_r, _ in remainders]).astype(np.float32), ((0, padding), (0, 0)))
-        limit_ar = np.stack([limit_r for _, limit_r in remainders]).astype(np.float32)
-        limit_ar = np.pad(limit_ar, ((0, padding), (0, 0)), constant_values=1)
-        candidate_ac = self.candidate_kc[np.pad(target_a, (0, padding))]
-        prices = self.large, self.large_m, self.price_m
-        effect_ac, change_ac = _votes(u_ar, limit_ar, *self._telling, candidate_ac, *prices)
+        padding = ((0, -len(target_a) % 256), (0, 0))
+        u_ar, limit_ar = (np.stack(part) for part in zip(*remainders, strict=True))
+        wider_ar = 2 * np.log(limit_ar / self.limit_rk.T[target_a]) / self.prior.threshold**2
+        u_ar, wider_ar = (np.pad(part_ar.astype(np.float32), padding) for part_ar in (u_ar, wider_ar))
+        limit_ar = np.pad(limit_ar.astype(np.float32), padding, constant_values=1)
+        candidate_ac = self.candidate_kc[np.pad(target_a, padding[0])]
+        prices = self.large, self.large_m, self.prior.price_m, self.prior.threshold
+        effect_ac, change_ac = _votes(u_ar, limit_ar, wider_ar, *self._telling, candidate_ac, *prices)
         return np.asarray(effect_ac)[: len(target_a)], np.asarray(change_ac)[: len(target_a)]
 
     @functools.cached_property
     def _telling(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of every column its clearest entries: their rows, values and limits."""
-        clearness_rk = np.abs(self.clear_rk / self.limit_rk)
+        clearness_rk = np.abs(self.clean_rk / self.limit_rk)
         row_kq = np.argsort(-clearness_rk, axis=0)[: min(192, len(clearness_rk))].T
         own_k1 = np.arange(self.count)[:, None]
-        x_kq, limit_kq = self.clear_rk[row_kq, own_k1], self.clear_limit_rk[row_kq, own_k1]
+        x_kq, limit_kq = self.clean_rk[row_kq, own_k1], self.clean_limit_rk[row_kq, own_k1]
         return row_kq, x_kq.astype(np.float32), limit_kq.astype(np.float32)
 
 
@@ -144,6 +163,7 @@ class Columns:
 def _votes(
     u_ar: jax.Array,
     limit_ar: jax.Array,
+    wider_ar: jax.Array,
     row_kq: jax.Array,
     x_kq: jax.Array,
     limit_kq: jax.Array,
@@ -151,25 +171,30 @@ def _votes(
     large: float,
     large_m: float,
     price_m: float,
+    threshold: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Every clear entry of a candidate proposes the effect that brings u to zero there; the best is counted out."""
     proposals = min(24, row_kq.shape[1])
 
-    def one(u_r: jax.Array, limit_r: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
-        u_q, own_limit_q, x_q = u_r[row_kq[c]], limit_r[row_kq[c]], x_kq[c]
+    def one(
+        u_r: jax.Array, limit_r: jax.Array, wider_r: jax.Array, c: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        u_q, own_limit_q, wider_q, x_q = u_r[row_kq[c]], limit_r[row_kq[c]], wider_r[row_kq[c]], x_kq[c]
         effect_p = jnp.where(x_q == 0, 0, u_q / jnp.where(x_q == 0, 1, x_q))[:proposals]
         limit_pq = jnp.sqrt(own_limit_q**2 + (effect_p[:, None] * limit_kq[c]) ** 2)
         after_pq = u_q - effect_p[:, None] * x_q
-        cost_p = (jnp.minimum(jnp.square(after_pq / limit_pq), 1) + jnp.square(after_pq / large)).sum(axis=1)
+        wider_pq = wider_q + 2 * jnp.log(limit_pq / own_limit_q) / threshold**2
+        as_zero_pq = jnp.square(after_pq / limit_pq) + wider_pq
+        cost_p = (jnp.minimum(as_zero_pq, 1) + jnp.square(after_pq / large)).sum(axis=1)
         cost_p = jnp.where(jnp.abs(effect_p) > LEAST_EFFECT, cost_p, jnp.inf)
         best = jnp.argmin(cost_p)
-        before = (jnp.minimum(jnp.square(u_q / own_limit_q), 1) + jnp.square(u_q / large)).sum()
+        before = (jnp.minimum(jnp.square(u_q / own_limit_q) + wider_q, 1) + jnp.square(u_q / large)).sum()
         return effect_p[best], cost_p[best] + price_m + jnp.square(effect_p[best] / large_m) - before
 
-    def of_target(of: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return jax.vmap(one, in_axes=(None, None, 0))(*of)
+    def of_target(of: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        return jax.vmap(one, in_axes=(None, None, None, 0))(*of)
 
-    return jax.lax.map(of_target, (u_ar, limit_ar, candidate_ac), batch_size=16)
+    return jax.lax.map(of_target, (u_ar, limit_ar, wider_ar, candidate_ac), batch_size=16)
 
 
 @functools.partial(jax.jit, static_argnames="size")

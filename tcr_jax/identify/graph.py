@@ -30,6 +30,13 @@ class Graph:
             m_kk[list(children), j] = list(children.values())
         return m_kk
 
+    @property
+    def near_kk(self) -> np.ndarray:
+        """Which concepts are one edge or two apart, in any direction."""
+        edge_kk = self.m_kk != 0
+        linked_kk = edge_kk | edge_kk.T
+        return linked_kk | (linked_kk.astype(np.float32) @ linked_kk > 0)
+
     def use(self, columns: Columns) -> None:
         """Counts the cost by other columns from here on."""
         self.columns = columns

@@ -8,7 +8,7 @@ combinatorial problem; this is a local search over acyclic graphs from a convex 
 2. keep of the edges found those that gain most, as long as they close no cycle;
 3. improve by single edges (add, swap, take from a cycle), and by pivots: where column j was explained by its parent p,
    whose column is then explained by j's other relatives, hand j's solution to p and find j a new one;
-4. again from 1, each column now on those alone that do not lead to it, until nothing improves.
+4. again from 1, each column now on those alone that do not lead to it, relatives first, until nothing improves.
 """
 
 import itertools
@@ -53,8 +53,9 @@ def sparsest_acyclic(
     graph = Graph(Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, np.zeros((k, k)))))
     _restart(graph, STARTS[0])
     _improve(graph)
-    graph.use(Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, graph.m_kk)))
+    prior = _expect(column_rk, deviation_rk, graph.m_kk)
     for _ in range(rounds):
+        graph.use(Columns(column_rk, deviation_rk, prior, graph.near_kk))
         before = graph.total
         turned = _pivot(graph)
         _improve(graph)

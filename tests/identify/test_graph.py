@@ -30,6 +30,18 @@ def test_no_cycle_is_ever_closed() -> None:
     assert nx.is_directed_acyclic_graph(nx.DiGraph(edges(graph)))
 
 
+def test_near_are_concepts_one_or_two_edges_apart() -> None:
+    """In any direction: children, parents, and theirs."""
+    graph = empty()
+    for j, i in [(0, 1), (1, 2), (3, 2), (2, 4), (5, 6)]:
+        graph.assign(j, graph.children[j] | {i: 1.0}, 1.0)
+    undirected = nx.Graph(edges(graph))
+    distance = dict(nx.all_pairs_shortest_path_length(undirected))
+    for a in range(K):
+        near = {b for b in range(K) if b != a and graph.near_kk[a, b]}
+        assert near == {b for b, steps in distance[a].items() if 1 <= steps <= 2}
+
+
 def test_above_are_all_ancestors() -> None:
     """The concept itself, and all that lead to it."""
     graph = empty()
