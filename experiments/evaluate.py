@@ -6,6 +6,7 @@ Writes evaluation.json: one object a yardstick, written as soon as it is there. 
 is not measured again: delete the file to begin anew. A yardstick that fails is named at the end; the others go on.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from tcr_jax.store.split import Split
 from tcr_jax.yardsticks.dictionary import measure_dictionary
 from tcr_jax.yardsticks.folders import first_folders
 from tcr_jax.yardsticks.prediction_ladder import prediction_ladder
-from tcr_jax.yardsticks.stability import stability
+from tcr_jax.yardsticks.stability import chosen_pw_mcc, match_concepts, stability
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given to experiments.train", required=True)
 _STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
@@ -40,6 +41,9 @@ _PARENTS = flags.DEFINE_integer("parents", 32, "parents a concept at most, where
 _BATCH = flags.DEFINE_integer("batch", 16, "contexts encoded at a time", 1)
 
 Figures = dict[str, Any]
+
+CHOSEN = (0.0, 0.5, 0.7, 0.8, 0.9)
+"""|cosine| with a concept of the run that chooses, over which one is kept; 0 keeps all that have a partner."""
 
 
 class Subject:
@@ -109,6 +113,20 @@ def recurrence(subject: Subject) -> Figures:
     return {other: stability(subject.run.params, load_run(other).params) for other in _OTHERS.value}
 
 
+def selection(subject: Subject) -> Figures:
+    """Concepts that one other run has too, judged by another one that had no say."""
+    if len(_OTHERS.value) < 2:
+        raise ConfigError(f"selection has {len(_OTHERS.value)} of two other runs: name them with --others=DIR2,DIR3")
+    rows_kd = subject.run.params.dictionary.decoder_kd
+    matching = {other: match_concepts(rows_kd, load_run(other).params.dictionary.decoder_kd) for other in _OTHERS.value}
+    return {
+        f"chosen by {chooser}, judged by {judge}": {
+            f"over {alike:g}": chosen_pw_mcc(matching[chooser], matching[judge], alike) for alike in CHOSEN
+        }
+        for chooser, judge in itertools.permutations(_OTHERS.value, 2)
+    }
+
+
 def interventions(subject: Subject) -> Figures:
     """Sources of delayed edges removed and added inside the language model."""
     out = subject.workdir / "interventions"
@@ -124,6 +142,7 @@ YARDSTICKS: tuple[Callable[[Subject], Figures], ...] = (
     hurdle,
     probing,
     recurrence,
+    selection,
     interventions,
 )
 
@@ -136,7 +155,7 @@ def chosen(subject: Subject) -> list[Callable[[Subject], Figures]]:
         if unknown:
             raise ConfigError(f"only={unknown.pop()!r} is no yardstick; choose of {', '.join(by_name)}")
         return [by_name[name] for name in _ONLY.value]
-    left_out = {"probing": not _LABELLED.value, "recurrence": not _OTHERS.value}
+    left_out = {"probing": not _LABELLED.value, "recurrence": not _OTHERS.value, "selection": len(_OTHERS.value) < 2}
     left_out["interventions"] = subject.run.params.process.b_lkk is None
     return [yardstick for name, yardstick in by_name.items() if not left_out.get(name)]
 

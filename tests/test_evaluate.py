@@ -29,12 +29,16 @@ def test_yardsticks_are_measured_once(workdir: Path, tmp_path: Path, cache: Path
         done = programs.run(programs.environment(cache), *command)
         return done.returncode, done.stdout, done.stderr
 
-    status, text, errors = evaluate("--only=dictionary,probing,recurrence", f"--others={workdir}", "--labelled=nowhere")
+    others = f"--others={workdir},{workdir}"
+    status, text, errors = evaluate("--only=dictionary,probing,recurrence,selection", others, "--labelled=nowhere")
     assert status == 1 and "not measured:\nprobing: -m experiments.probing" in errors
     found = json.loads(out.read_text())
-    assert set(found) == {"dictionary", "recurrence"}
+    assert set(found) == {"dictionary", "recurrence", "selection"}
     assert 0 < found["dictionary"]["fvu"] < 2 and found["dictionary"]["l0"] <= 4
     assert found["recurrence"][str(workdir)]["pw_mcc"] == pytest.approx(1)
+    chosen = found["selection"][f"chosen by {workdir}, judged by {workdir}"]["over 0.9"]
+    assert chosen == pytest.approx({"share": 1, "pw_mcc": 1, "over_7": 1})
     status, text, _ = evaluate("--only=dictionary")
     assert status == 0 and text.startswith(f"dictionary: kept from {out}")
+    assert "two other runs" in evaluate("--only=selection", f"--out={tmp_path / 'other.json'}")[2]
     assert evaluate("--only=fvu")[2].startswith("error: only='fvu' is no yardstick; choose of dictionary, prediction, ")

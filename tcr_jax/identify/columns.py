@@ -176,9 +176,7 @@ def _votes(
     """Every clear entry of a candidate proposes the effect that brings u to zero there; the best is counted out."""
     proposals = min(24, row_kq.shape[1])
 
-    def one(
-        u_r: jax.Array, limit_r: jax.Array, wider_r: jax.Array, c: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def one(u_r: jax.Array, limit_r: jax.Array, wider_r: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
         u_q, own_limit_q, wider_q, x_q = u_r[row_kq[c]], limit_r[row_kq[c]], wider_r[row_kq[c]], x_kq[c]
         effect_p = jnp.where(x_q == 0, 0, u_q / jnp.where(x_q == 0, 1, x_q))[:proposals]
         limit_pq = jnp.sqrt(own_limit_q**2 + (effect_p[:, None] * limit_kq[c]) ** 2)

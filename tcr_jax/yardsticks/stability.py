@@ -58,6 +58,24 @@ def pw_mcc(matching: Matching) -> float:
     return float(np.abs(matching.similarity_k[matching.found_k != UNMATCHED]).mean())
 
 
+def chosen_pw_mcc(with_chooser: Matching, with_judge: Matching, alike: float = ALIKE) -> dict[str, float]:
+    """Of the concepts that a second dictionary has too: how well a third one, which had no say, knows them.
+
+    Args:
+      with_chooser: of `match_concepts(first, second)`.
+      with_judge: of `match_concepts(first, third)`.
+      alike: |cosine| above which a concept is kept.
+
+    Returns:
+      `share` of the first's concepts that are kept; `pw_mcc`: their mean |cosine| with their partners in the third, and
+      `over_7`: the share of them where it is above .7. Unmatched ones count 0; nan where none is kept.
+    """
+    kept_k = np.abs(with_chooser.similarity_k) > alike
+    judged_k = np.abs(with_judge.similarity_k[kept_k])
+    found = {"pw_mcc": judged_k.mean(), "over_7": (judged_k > 0.7).mean()} if kept_k.any() else {}
+    return {"share": float(kept_k.mean())} | {name: float(found.get(name, np.nan)) for name in ("pw_mcc", "over_7")}
+
+
 def edge_recurrence(first: Process, second: Process, matching: Matching, alike: float = ALIKE) -> EdgeRecurrence:
     """Do edges come back? Those of B and M together, self-loops left out; lags that one process lacks never match.
 

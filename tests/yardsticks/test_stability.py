@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tcr_jax.params import Params, Process, linear_dictionary
-from tcr_jax.yardsticks.stability import edge_recurrence, match_concepts, pw_mcc, stability
+from tcr_jax.yardsticks.stability import chosen_pw_mcc, edge_recurrence, match_concepts, pw_mcc, stability
 
 K, D, LAGS = 12, 30, 2
 
@@ -93,3 +93,19 @@ def test_bad_directions(rows_kd: np.ndarray, said: str) -> None:
     """A concept without a direction, and dictionaries of other activations, are named."""
     with pytest.raises(ValueError, match=said):
         match_concepts(np.ones((2, 3)), rows_kd)
+
+
+def test_a_second_dictionary_chooses_what_a_third_knows() -> None:
+    """Half of the concepts are common to three dictionaries: chosen by the second, they have 1 in the third.
+
+    The third alone decides the figure: where it knows nothing of them it is low, whatever the second says.
+    """
+    rng = np.random.default_rng(5)
+    first_kd = rng.normal(size=(20, 400))
+    second_kd, third_kd, stranger_kd = rng.normal(size=(3, 20, 400))
+    second_kd[:10] = third_kd[5:15] = first_kd[:10]
+    chooser, judge, stranger = (match_concepts(first_kd, of_kd) for of_kd in (second_kd, third_kd, stranger_kd))
+    assert chosen_pw_mcc(chooser, judge) == pytest.approx({"share": 0.5, "pw_mcc": 1, "over_7": 1})
+    assert chosen_pw_mcc(chooser, judge, alike=0.0)["pw_mcc"] == pytest.approx(pw_mcc(judge))
+    assert chosen_pw_mcc(chooser, stranger)["pw_mcc"] < 0.2
+    assert np.isnan(chosen_pw_mcc(chooser, judge, alike=2.0)["pw_mcc"])
