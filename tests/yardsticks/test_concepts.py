@@ -20,9 +20,12 @@ def written(seed: int) -> np.ndarray:
 
 
 def test_only_what_is_not_gaussian_recurs() -> None:
-    """Over bootstraps of the documents exactly the Laplace concepts score above .95, and they are the planted ones."""
+    """Over bootstraps of the documents exactly the Laplace concepts score above .95, and they are the planted ones.
+
+    Gaussian ones score .80 to .88 over twelve bootstraps; over three chance takes them to .94 and more.
+    """
     x_nd, document_n = written(0), np.arange(TOKENS) // 50
-    rng, keys = np.random.default_rng(1), jax.random.split(jax.random.key(0), 4)
+    rng, keys = np.random.default_rng(1), jax.random.split(jax.random.key(0), 13)
     reference = ica_concepts(x_nd, LAPLACE + GAUSSIAN, keys[0])
     again = [ica_concepts(x_nd[resampled(document_n, rng)], LAPLACE + GAUSSIAN, key) for key in keys[1:]]
     stable_k = recurrence(reference, again, x_nd) > 0.95
