@@ -1,0 +1,50 @@
+"""Estimates drawn with their asymptotic errors: the law that the direct solver takes them to have."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.asymptotic import estimated, past_covariance, truth
+from tcr_jax.identify.relate import delayed
+from tcr_jax.worlds import PRESETS, WorldConfig, make_world, sample
+from tests import programs
+
+
+@pytest.mark.parametrize("name", ["realistic", "paper"])
+def test_errors_are_those_that_the_solver_expects(name: str) -> None:
+    """(estimated B' - true B') / standard error has mean square 1 for every lag."""
+    world = make_world(WorldConfig(**{**PRESETS[name], "latents": 24}))
+    b_lkk, m_kk = truth(world)
+    true_lkk = b_lkk @ np.linalg.inv(np.eye(24) - m_kk)
+    rng = np.random.default_rng(0)
+    squares = []
+    for _ in range(20):
+        _, found_lkk, _, error_lkk = delayed(estimated(world, 1e6, 1.87, rng))
+        squares.append(np.square((found_lkk - true_lkk) / error_lkk))
+    np.testing.assert_allclose(np.mean(squares, axis=(0, 2, 3)), 1, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["realistic", "paper"])
+def test_the_past_is_that_of_simulated_data(name: str) -> None:
+    """Covariance of z' over the lags, against 200,000 simulated tokens."""
+    world = make_world(WorldConfig(**{**PRESETS[name], "latents": 6, "noise_spread": 2.0}))
+    config = world.config
+    drawn = sample(world, jax.random.key(0), 200_000 // config.context)
+    z_btk = np.asarray(drawn.z_btk, np.float64) / world.scale_k
+    reduced_btk = z_btk @ (np.eye(6) - truth(world)[1]).T
+    last = config.context - config.lags
+    past_np = np.concatenate([reduced_btk[:, lag : lag + last] for lag in reversed(range(config.lags))], axis=-1)
+    found_pp = np.cov(past_np.reshape(-1, config.lags * 6).T)
+    scale_pp = np.sqrt(np.outer(np.diag(found_pp), np.diag(found_pp)))
+    np.testing.assert_allclose(past_covariance(world) / scale_pp, found_pp / scale_pp, atol=0.03)
+
+
+def test_a_line_a_seed(cache: Path) -> None:
+    """Many tokens, few concepts: every edge. Worlds whose errors are not known are refused."""
+    command = ("-m", "experiments.asymptotic", "--dim=12", "--seed=3")
+    done = programs.run(programs.environment(cache), *command, "--tokens=2000000")
+    assert done.stdout.startswith("seed 3: M F1 1.0000 (precision 1.000, recall 1.000), B F1 "), done.stderr
+    refused = programs.run(programs.environment(cache), *command, "--observation_noise=0.1")
+    assert refused.returncode != 0 and "no noise" in refused.stderr
