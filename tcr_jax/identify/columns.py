@@ -11,6 +11,7 @@ standard error of B'_rj, and sigma that of u_rj, with the noise of what was subt
 logarithm, a large multiple of a column of noise would pass everything off as zero.
 """
 
+import copy
 import functools
 from typing import NamedTuple
 
@@ -39,17 +40,10 @@ class Prior(NamedTuple):
 class Columns:
     """The columns, what is known of their noise, and which others each may be explained by."""
 
-    def __init__(
-        self,
-        column_rk: np.ndarray,
-        deviation_rk: np.ndarray,
-        prior: Prior,
-        near_kk: np.ndarray | None = None,
-        candidates: int = 64,
-    ) -> None:
+    def __init__(self, column_rk: np.ndarray, deviation_rk: np.ndarray, prior: Prior, candidates: int = 64) -> None:
         """`column_rk` stacks B'_l over the lags; `deviation_rk` are its standard errors.
 
-        Candidates are the columns that are most like one's own, `near_kk` first.
+        Candidates are the columns that are most like one's own.
         """
         self.prior = prior
         self.column_rk, deviation_rk = np.asarray(column_rk, np.float64), np.asarray(deviation_rk, np.float64)
@@ -58,9 +52,17 @@ class Columns:
         self.clean_rk, variance_rk = denoised(self.column_rk, deviation_rk)  # what is subtracted
         self.clean_limit_rk = prior.threshold * np.sqrt(variance_rk)
         unit_rk = self.clean_rk / np.maximum(np.linalg.norm(self.clean_rk, axis=0), 1e-30)
-        likeness_kk = np.abs(unit_rk.T @ unit_rk) + (0 if near_kk is None else near_kk)
+        self._likeness_kk = np.abs(unit_rk.T @ unit_rk)
+        np.fill_diagonal(self._likeness_kk, -1)
+        self.candidate_kc = np.argsort(-self._likeness_kk, axis=1)[:, : min(candidates, self.count - 1)]
+
+    def preferring(self, near_kk: np.ndarray) -> "Columns":
+        """The same columns, with those that are near a column as its first candidates."""
+        changed = copy.copy(self)
+        likeness_kk = self._likeness_kk + near_kk
         np.fill_diagonal(likeness_kk, -1)
-        self.candidate_kc = np.argsort(-likeness_kk, axis=1)[:, : min(candidates, self.count - 1)]
+        changed.candidate_kc = np.argsort(-likeness_kk, axis=1)[:, : self.candidate_kc.shape[1]]
+        return changed
 
     @property
     def count(self) -> int:
@@ -76,19 +78,23 @@ class Columns:
         """Non-zeros left in u_j, and edges."""
         u_r, limit_r = self.remainder(j, children)
         size = np.square(u_r).sum() / self.large**2 + sum(m**2 for m in children.values()) / self.large_m**2
-        as_zero_r = self._as_zero(u_r, limit_r, self.limit_rk[:, j])
+        as_zero_r = self._as_zero(j, u_r, limit_r)
         return float(np.minimum(as_zero_r, 1).sum() + size) + self.prior.price_m * len(children)
 
-    def _as_zero(self, u_r: np.ndarray, limit_r: np.ndarray, own_limit_r: np.ndarray) -> np.ndarray:
-        """What it costs to take entries for zero, in the price of an effect."""
-        return np.square(u_r / limit_r) + 2 * np.log(limit_r / own_limit_r) / self.prior.threshold**2
+    def _as_zero(self, j: int, u_r: np.ndarray, limit_r: np.ndarray) -> np.ndarray:
+        """What it costs to take entries of u_j for zero, in the price of an effect."""
+        return np.square(u_r / limit_r) + self._wider(limit_r, self.limit_rk[:, j])
+
+    def _wider(self, limit: np.ndarray, own_limit: np.ndarray) -> np.ndarray:
+        """The part of that for limits that noise from elsewhere has widened: log(sigma / sigma_rj) / c."""
+        return 2 * np.log(limit / own_limit) / self.prior.threshold**2
 
     def refit(self, j: int, children: Children, rounds: int = 6) -> tuple[Children, float]:
         """The effects of these children by least squares on the entries that they bring to zero, and the cost."""
         best, lowest = children, self.cost(j, children)
         for _ in range(rounds if children else 0):
             u_r, limit_r = self.remainder(j, children)
-            weight_r = (self._as_zero(u_r, limit_r, self.limit_rk[:, j]) < 1) / limit_r**2 + self.large**-2
+            weight_r = (self._as_zero(j, u_r, limit_r) < 1) / limit_r**2 + self.large**-2
             clean_rc = self.clean_rk[:, list(children)]
             gram_cc = (clean_rc * weight_r[:, None]).T @ clean_rc
             gram_cc[np.diag_indices_from(gram_cc)] += 1e-9 * np.trace(gram_cc) + self.large_m**-2
@@ -141,7 +147,7 @@ class Columns:
         """For every remainder of a target and every candidate of it: the best effect, and the change of cost."""
         padding = ((0, -len(target_a) % 256), (0, 0))
         u_ar, limit_ar = (np.stack(part) for part in zip(*remainders, strict=True))
-        wider_ar = 2 * np.log(limit_ar / self.limit_rk.T[target_a]) / self.prior.threshold**2
+        wider_ar = self._wider(limit_ar, self.limit_rk.T[target_a])
         u_ar, wider_ar = (np.pad(part_ar.astype(np.float32), padding) for part_ar in (u_ar, wider_ar))
         limit_ar = np.pad(limit_ar.astype(np.float32), padding, constant_values=1)
         candidate_ac = self.candidate_kc[np.pad(target_a, padding[0])]

@@ -53,9 +53,9 @@ def sparsest_acyclic(
     graph = Graph(Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, np.zeros((k, k)))))
     _restart(graph, STARTS[0])
     _improve(graph)
-    prior = _expect(column_rk, deviation_rk, graph.m_kk)
+    columns = Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, graph.m_kk))
     for _ in range(rounds):
-        graph.use(Columns(column_rk, deviation_rk, prior, graph.near_kk))
+        graph.use(columns.preferring(graph.near_kk))
         before = graph.total
         turned = _pivot(graph)
         _improve(graph)

@@ -64,7 +64,7 @@ def test_relatives_are_candidates_first() -> None:
     near_kk = np.zeros((5, 5), bool)
     unlike = int(columns().candidate_kc[0, -1])
     near_kk[0, unlike] = True
-    of = Columns(columns().column_rk, np.full((96, 5), DEVIATION), ANY_SIZE, near_kk, candidates=1)
+    of = Columns(columns().column_rk, np.full((96, 5), DEVIATION), ANY_SIZE, candidates=1).preferring(near_kk)
     assert of.candidate_kc[0].tolist() == [unlike]
 
 
