@@ -28,6 +28,13 @@ LEAST_EFFECT = 0.03
 """Instantaneous effects below this are not looked for."""
 
 
+TARGETS = 64
+"""Regressions are made in multiples of so many, that few programs are compiled."""
+
+NUMBERS = 2**20
+"""Of regressors at a time: what is made of them stays in the cache."""
+
+
 class Prior(NamedTuple):
     """What is expected of effects."""
 
@@ -46,7 +53,7 @@ class Columns:
         Candidates are the columns that are most like one's own.
         """
         self.prior = prior
-        self.column_rk, deviation_rk = np.asarray(column_rk, np.float64), np.asarray(deviation_rk, np.float64)
+        self.column_rk, deviation_rk = (np.asfortranarray(of, np.float64) for of in (column_rk, deviation_rk))
         self.limit_rk = prior.threshold * deviation_rk
         self.large, self.large_m = prior.threshold * prior.size_b, prior.threshold * prior.size_m
         self.clean_rk, variance_rk = denoised(self.column_rk, deviation_rk)  # what is subtracted
@@ -70,15 +77,19 @@ class Columns:
 
     def remainder(self, j: int, children: Children) -> tuple[np.ndarray, np.ndarray]:
         """u_j, and how large an entry of it may be and still count as zero."""
-        index, effect_c = list(children), np.array(list(children.values()))
-        u_r = self.column_rk[:, j] - self.clean_rk[:, index] @ effect_c
-        return u_r, np.sqrt(self.limit_rk[:, j] ** 2 + self.clean_limit_rk[:, index] ** 2 @ effect_c**2)
+        u_r, square_limit_r = self.column_rk[:, j].copy(), np.square(self.limit_rk[:, j])
+        for i, effect in children.items():
+            u_r -= effect * self.clean_rk[:, i]
+            square_limit_r += np.square(effect * self.clean_limit_rk[:, i])
+        return u_r, np.sqrt(square_limit_r)
 
     def cost(self, j: int, children: Children) -> float:
         """Non-zeros left in u_j, and edges."""
         u_r, limit_r = self.remainder(j, children)
+        return self._cost(children, u_r, self._as_zero(j, u_r, limit_r))
+
+    def _cost(self, children: Children, u_r: np.ndarray, as_zero_r: np.ndarray) -> float:
         size = np.square(u_r).sum() / self.large**2 + sum(m**2 for m in children.values()) / self.large_m**2
-        as_zero_r = self._as_zero(j, u_r, limit_r)
         return float(np.minimum(as_zero_r, 1).sum() + size) + self.prior.price_m * len(children)
 
     def _as_zero(self, j: int, u_r: np.ndarray, limit_r: np.ndarray) -> np.ndarray:
@@ -91,16 +102,20 @@ class Columns:
 
     def refit(self, j: int, children: Children, rounds: int = 6) -> tuple[Children, float]:
         """The effects of these children by least squares on the entries that they bring to zero, and the cost."""
-        best, lowest = children, self.cost(j, children)
+        u_r, limit_r = self.remainder(j, children)
+        as_zero_r = self._as_zero(j, u_r, limit_r)
+        best, lowest = children, self._cost(children, u_r, as_zero_r)
+        clean_rc = self.clean_rk[:, list(children)]
         for _ in range(rounds if children else 0):
-            u_r, limit_r = self.remainder(j, children)
-            weight_r = (self._as_zero(j, u_r, limit_r) < 1) / limit_r**2 + self.large**-2
-            clean_rc = self.clean_rk[:, list(children)]
-            gram_cc = (clean_rc * weight_r[:, None]).T @ clean_rc
+            weight_r = (as_zero_r < 1) / limit_r**2 + self.large**-2
+            weighted_cr = (clean_rc * weight_r[:, None]).T
+            gram_cc = weighted_cr @ clean_rc
             gram_cc[np.diag_indices_from(gram_cc)] += 1e-9 * np.trace(gram_cc) + self.large_m**-2
-            effect_c = np.linalg.solve(gram_cc, (clean_rc * weight_r[:, None]).T @ self.column_rk[:, j])
+            effect_c = np.linalg.solve(gram_cc, weighted_cr @ self.column_rk[:, j])
             children = dict(zip(children, effect_c.tolist(), strict=True))
-            cost = self.cost(j, children)
+            u_r, limit_r = self.remainder(j, children)
+            as_zero_r = self._as_zero(j, u_r, limit_r)
+            cost = self._cost(children, u_r, as_zero_r)
             if cost >= lowest - 1e-9:
                 break
             best, lowest = children, cost
@@ -122,8 +137,7 @@ class Columns:
 
         `least` is the size from which on an effect counts as one when counting begins; it ends at 0.05.
         """
-        size = 64
-        padding = -len(target_a) % size
+        padding = -len(target_a) % TARGETS
         target_a = np.concatenate([target_a, np.zeros(padding, int)])
         allowed_ac = np.concatenate([allowed_ac, np.zeros((padding, allowed_ac.shape[1]), bool)])
         effect_ac = _regressions(
@@ -133,7 +147,7 @@ class Columns:
             target_a,
             allowed_ac,
             least,
-            size,
+            size=min(TARGETS, max(1, NUMBERS // (len(self.column_rk) * self.candidate_kc.shape[1]))),
         )
         found: list[Children] = []
         for j, effect_c in zip(target_a[: len(target_a) - padding], np.asarray(effect_ac, np.float64), strict=False):

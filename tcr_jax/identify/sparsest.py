@@ -13,6 +13,7 @@ combinatorial problem; this is a local search over acyclic graphs from a convex 
 
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -107,36 +108,60 @@ def _restart(graph: Graph, least: float) -> None:
         graph.assign(j, *columns.refit(j, graph.children[j]))
 
 
+class _Offers(NamedTuple):
+    """What one more child would bring a concept, beside all that it has or all but one."""
+
+    children: Children  # that it had when these were made
+    bases: list[Children]
+    effect_bc: np.ndarray
+    change_bc: np.ndarray  # of cost, as its clearest entries have it
+
+
 def _improve(graph: Graph, sweeps: int = 10) -> None:
     """Single edges added and swapped while that lowers the cost."""
+    offers: dict[int, _Offers] = {}
     for _ in range(sweeps):
-        if not _sweep(graph):
+        _renew(offers, graph)
+        if not _sweep(graph, offers):
             break
 
 
-def _sweep(graph: Graph) -> int:
-    """At most one change a concept, the most promising first; how many were made."""
+def _renew(offers: dict[int, _Offers], graph: Graph) -> None:
+    """Offers to every concept whose children are not those that it had."""
     columns = graph.columns
-    bases: list[tuple[int, int | None]] = []
-    remainders, base_cost = [], []
-    for j, children in enumerate(graph.children):
-        for dropped in (None, *children):
-            fewer, cost = columns.refit(j, {i: m for i, m in children.items() if i != dropped})
-            bases.append((j, dropped))
-            remainders.append(columns.remainder(j, fewer))
-            base_cost.append(cost - graph.cost[j])
-    target_a = np.array([j for j, _ in bases])
-    effect_ac, change_ac = columns.additions(remainders, target_a)
-    change_ac = change_ac + np.array(base_cost)[:, None]
+    new = [j for j, children in enumerate(graph.children) if j not in offers or offers[j].children != children]
+    bases, costs, remainders = [], [], []
+    for j in new:
+        children = graph.children[j]
+        fewer = [{i: m for i, m in children.items() if i != dropped} for dropped in (None, *children)]
+        refitted = [columns.refit(j, base) for base in fewer]
+        bases.append([base for base, _ in refitted])
+        costs.append([cost - graph.cost[j] for _, cost in refitted])
+        remainders += [columns.remainder(j, base) for base in bases[-1]]
+    if not new:
+        return
+    of_each = list(map(len, bases))
+    effect_ac, change_ac = columns.additions(remainders, np.repeat(new, of_each))
+    change_ac = change_ac + np.concatenate(costs)[:, None]
+    ends = np.cumsum(of_each)
+    for j, of_j, end in zip(new, bases, ends, strict=True):
+        own = slice(end - len(of_j), end)
+        offers[j] = _Offers(dict(graph.children[j]), of_j, effect_ac[own], change_ac[own])
+
+
+def _sweep(graph: Graph, offers: dict[int, _Offers]) -> int:
+    """At most one change a concept, the most promising first; how many were made."""
+    promising = [
+        (offer.change_bc[b, c], j, b, c)
+        for j, offer in offers.items()
+        for b, c in zip(*np.nonzero(offer.change_bc < -PROMISING), strict=True)
+    ]
     changed: set[int] = set()
-    for place in np.argsort(change_ac, axis=None):
-        a, c = divmod(int(place), change_ac.shape[1])
-        if change_ac[a, c] > -PROMISING:
-            break
-        (j, dropped), child = bases[a], int(columns.candidate_kc[target_a[a], c])
+    for _, j, b, c in sorted(promising):
+        child = int(graph.columns.candidate_kc[j, c])
         if j in changed or child in graph.children[j]:
             continue
-        children = {i: m for i, m in graph.children[j].items() if i != dropped} | {child: float(effect_ac[a, c])}
+        children = offers[j].bases[b] | {child: float(offers[j].effect_bc[b, c])}
         changed |= _apply(graph, j, child, children, changed)
     return len(changed)
 
