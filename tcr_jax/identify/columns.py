@@ -31,6 +31,9 @@ LEAST_EFFECT = 0.03
 TARGETS = 64
 """Regressions are made in multiples of so many, that few programs are compiled."""
 
+KEPT = 24
+"""Candidates that are counted: those that absolute values give the largest effects."""
+
 NUMBERS = 2**20
 """Of regressors at a time: what is made of them stays in the cache."""
 
@@ -253,6 +256,9 @@ def _regressions(
             return solve(effect_c, weight_r, 2 * jnp.square(least / (jnp.square(effect_c) + least**2)))
 
         start_c = jax.lax.fori_loop(0, 20, absolute, jnp.zeros(len(allowed_c)))
-        return jnp.where(allowed_c, jax.lax.fori_loop(0, 30, counting, start_c), 0)
+        _, kept_c = jax.lax.top_k(jnp.abs(start_c), min(KEPT, len(allowed_c)))
+        x_cr = x_cr[kept_c]
+        effect_c = jax.lax.fori_loop(0, 30, counting, start_c[kept_c])
+        return jnp.where(allowed_c, jnp.zeros(len(allowed_c)).at[kept_c].set(effect_c), 0)
 
     return jax.lax.map(lambda of: one(*of), (target_a, allowed_ac), batch_size=size)

@@ -39,20 +39,11 @@ def no_moments(latents: int, lags: int) -> Moments:
 @functools.partial(jax.jit, donate_argnums=0)
 def add_moments(moments: Moments, w_btk: Array, document_bt: Array) -> Moments:
     """Adds a batch. Only actual pairs count: short documents bias nothing."""
-    latents = moments.latents
-    lags = len(moments.sum_f) // latents - 1
-    lagged_nf, scored_n = lagged(w_btk, document_bt, lags)
-    rows = []
-    for lag in range(lags + 1):  # the lower blocks are the transposed upper ones
-        own_nk = lagged_nf[:, lag * latents : (lag + 1) * latents]
-        later_kf = jnp.matmul(own_nk.T, lagged_nf[:, lag * latents :], precision="highest")
-        rows.append(jnp.pad(later_kf, ((0, 0), (lag * latents, 0))))
-    upper_ff = jnp.concatenate(rows)
-    block_f = jnp.arange(len(upper_ff)) // latents
-    gram_ff = jnp.where(block_f[:, None] <= block_f, upper_ff, upper_ff.T)
+    lagged_nf, scored_n = lagged(w_btk, document_bt, len(moments.sum_f) // moments.latents - 1)
+    gram_ff = jnp.matmul(lagged_nf.T, lagged_nf, precision="highest")
     sums, terms = (moments.count, moments.sum_f, moments.gram_ff), (scored_n.sum(), lagged_nf.sum(axis=0), gram_ff)
     sums, lost = zip(*map(_add, sums, moments.lost, terms), strict=True)
-    return Moments(*sums, lost=lost, latents=latents)
+    return Moments(*sums, lost=lost, latents=moments.latents)
 
 
 def _add(total: jax.Array, lost: jax.Array, term: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -17,7 +17,7 @@ from tcr_jax.worlds.mixing import draw_mixing
 from tcr_jax.worlds.simulation import Sample, Simulator, make_simulator, signal_variance, simulate
 from tcr_jax.worlds.stability import stabilise
 
-BATCH = 2**25  # numbers simulated for a batch, where its size is not given: 128 MiB an array
+BATCH = 2**22  # numbers simulated for a batch, where its size is not given: 16 MiB an array, near the cache
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
