@@ -11,27 +11,17 @@ combinatorial problem; this is a local search over acyclic graphs from a convex 
 4. again from 1, each column now on those alone that do not lead to it, relatives first, until nothing improves.
 """
 
-import itertools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from tcr_jax.identify.columns import Children, Columns, Prior
 from tcr_jax.identify.discovery import discovery_threshold
 from tcr_jax.identify.graph import Graph
-
-GAIN = 1e-6
-"""Of cost, below which a change is none."""
-
-PROMISING = 0.1
-"""Least gain that the count over a column's clearest entries must promise before it is tried on all."""
+from tcr_jax.identify.single_edges import GAIN, improve
 
 STARTS = (0.05, 0.5)
 """Of the regressions (see `Columns.regress`): neither finds all that the other does."""
-
-CYCLES = 3
-"""As many cycles a new edge may close, and have broken elsewhere."""
 
 
 def sparsest_acyclic(
@@ -53,17 +43,17 @@ def sparsest_acyclic(
         return np.zeros((1, 1))
     graph = Graph(Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, np.zeros((k, k)))))
     _restart(graph, STARTS[0])
-    _improve(graph)
+    improve(graph)
     columns = Columns(column_rk, deviation_rk, _expect(column_rk, deviation_rk, graph.m_kk))
     for _ in range(rounds):
         graph.use(columns.preferring(graph.near_kk))
         before = graph.total
         turned = _pivot(graph)
-        _improve(graph)
+        improve(graph)
         for least in STARTS:
             kept = graph.state()
             _restart(graph, least)
-            _improve(graph)
+            improve(graph)
             if graph.total > sum(cost for *_, cost in kept):
                 graph.clear()
                 graph.restore(kept)
@@ -106,88 +96,6 @@ def _restart(graph: Graph, least: float) -> None:
         graph.try_assign(j, graph.children[j] | {i: effect}, 0.0)
     for j in everyone:
         graph.assign(j, *columns.refit(j, graph.children[j]))
-
-
-class _Offers(NamedTuple):
-    """What one more child would bring a concept, beside all that it has or all but one."""
-
-    children: Children  # that it had when these were made
-    bases: list[Children]
-    effect_bc: np.ndarray
-    change_bc: np.ndarray  # of cost, as its clearest entries have it
-
-
-def _improve(graph: Graph, sweeps: int = 10) -> None:
-    """Single edges added and swapped while that lowers the cost."""
-    offers: dict[int, _Offers] = {}
-    for _ in range(sweeps):
-        _renew(offers, graph)
-        if not _sweep(graph, offers):
-            break
-
-
-def _renew(offers: dict[int, _Offers], graph: Graph) -> None:
-    """Offers to every concept whose children are not those that it had."""
-    columns = graph.columns
-    new = [j for j, children in enumerate(graph.children) if j not in offers or offers[j].children != children]
-    bases, costs, remainders = [], [], []
-    for j in new:
-        children = graph.children[j]
-        fewer = [{i: m for i, m in children.items() if i != dropped} for dropped in (None, *children)]
-        refitted = [columns.refit(j, base) for base in fewer]
-        bases.append([base for base, _ in refitted])
-        costs.append([cost - graph.cost[j] for _, cost in refitted])
-        remainders += [columns.remainder(j, base) for base in bases[-1]]
-    if not new:
-        return
-    of_each = list(map(len, bases))
-    effect_ac, change_ac = columns.additions(remainders, np.repeat(new, of_each))
-    change_ac = change_ac + np.concatenate(costs)[:, None]
-    ends = np.cumsum(of_each)
-    for j, of_j, end in zip(new, bases, ends, strict=True):
-        own = slice(end - len(of_j), end)
-        offers[j] = _Offers(dict(graph.children[j]), of_j, effect_ac[own], change_ac[own])
-
-
-def _sweep(graph: Graph, offers: dict[int, _Offers]) -> int:
-    """At most one change a concept, the most promising first; how many were made."""
-    promising = [
-        (offer.change_bc[b, c], j, b, c)
-        for j, offer in offers.items()
-        for b, c in zip(*np.nonzero(offer.change_bc < -PROMISING), strict=True)
-    ]
-    changed: set[int] = set()
-    for _, j, b, c in sorted(promising):
-        child = int(graph.columns.candidate_kc[j, c])
-        if j in changed or child in graph.children[j]:
-            continue
-        children = offers[j].bases[b] | {child: float(offers[j].effect_bc[b, c])}
-        changed |= _apply(graph, j, child, children, changed)
-    return len(changed)
-
-
-def _apply(graph: Graph, j: int, child: int, children: Children, changed: set[int]) -> set[int]:
-    """Gives j these children if that lowers the cost, the weakest edge of every cycle that this closes taken away."""
-    before, kept = graph.total, graph.state(j)
-    touched = {j}
-    graph.assign(j, *graph.columns.pruned(j, children))
-    for _ in range(CYCLES):
-        cycle = graph.path(child, j) if child in graph.children[j] else []
-        if not cycle or graph.total - before > -GAIN:
-            break
-        weakest = min(
-            ((source, *graph.without(source, target)) for source, target in itertools.pairwise(cycle)),
-            key=lambda option: option[2] - graph.cost[option[0]],
-        )
-        if weakest[0] in changed:
-            break
-        kept = graph.state(weakest[0]) + kept
-        touched.add(weakest[0])
-        graph.assign(*weakest)
-    if graph.total < before - GAIN and not (child in graph.children[j] and graph.path(child, j)):
-        return touched
-    graph.restore(kept)
-    return set()
 
 
 def _pivot(graph: Graph) -> int:
