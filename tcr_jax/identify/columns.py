@@ -27,7 +27,6 @@ Children = dict[int, float]
 LEAST_EFFECT = 0.03
 """Instantaneous effects below this are not looked for."""
 
-
 TARGETS = 64
 """Regressions are made in multiples of so many, that few programs are compiled."""
 
@@ -47,6 +46,11 @@ class Prior(NamedTuple):
     price_m: float  # c_M / c
 
 
+def without(children: Children, dropped: int | None) -> Children:
+    """All of them but one; all, where none is named."""
+    return {i: m for i, m in children.items() if i != dropped}
+
+
 class Columns:
     """The columns, what is known of their noise, and which others each may be explained by."""
 
@@ -63,15 +67,12 @@ class Columns:
         self.clean_limit_rk = prior.threshold * np.sqrt(variance_rk)
         unit_rk = self.clean_rk / np.maximum(np.linalg.norm(self.clean_rk, axis=0), 1e-30)
         self._likeness_kk = np.abs(unit_rk.T @ unit_rk)
-        np.fill_diagonal(self._likeness_kk, -1)
-        self.candidate_kc = np.argsort(-self._likeness_kk, axis=1)[:, : min(candidates, self.count - 1)]
+        self.candidate_kc = _most_alike(self._likeness_kk, min(candidates, self.count - 1))
 
     def preferring(self, near_kk: np.ndarray) -> "Columns":
         """The same columns, with those that are near a column as its first candidates."""
         changed = copy.copy(self)
-        likeness_kk = self._likeness_kk + near_kk
-        np.fill_diagonal(likeness_kk, -1)
-        changed.candidate_kc = np.argsort(-likeness_kk, axis=1)[:, : self.candidate_kc.shape[1]]
+        changed.candidate_kc = _most_alike(self._likeness_kk + near_kk, self.candidate_kc.shape[1])
         return changed
 
     @property
@@ -88,26 +89,23 @@ class Columns:
 
     def cost(self, j: int, children: Children) -> float:
         """Non-zeros left in u_j, and edges."""
+        return self._read(j, children)[-1]
+
+    def _read(self, j: int, children: Children) -> tuple[np.ndarray, np.ndarray, float]:
+        """The limits of u_j, what it costs to take its entries for zero (in the price of an effect), and the cost."""
         u_r, limit_r = self.remainder(j, children)
-        return self._cost(children, u_r, self._as_zero(j, u_r, limit_r))
-
-    def _cost(self, children: Children, u_r: np.ndarray, as_zero_r: np.ndarray) -> float:
+        as_zero_r = np.square(u_r / limit_r) + self._wider(limit_r, self.limit_rk[:, j])
         size = np.square(u_r).sum() / self.large**2 + sum(m**2 for m in children.values()) / self.large_m**2
-        return float(np.minimum(as_zero_r, 1).sum() + size) + self.prior.price_m * len(children)
-
-    def _as_zero(self, j: int, u_r: np.ndarray, limit_r: np.ndarray) -> np.ndarray:
-        """What it costs to take entries of u_j for zero, in the price of an effect."""
-        return np.square(u_r / limit_r) + self._wider(limit_r, self.limit_rk[:, j])
+        cost = float(np.minimum(as_zero_r, 1).sum() + size) + self.prior.price_m * len(children)
+        return limit_r, as_zero_r, cost
 
     def _wider(self, limit: np.ndarray, own_limit: np.ndarray) -> np.ndarray:
-        """The part of that for limits that noise from elsewhere has widened: log(sigma / sigma_rj) / c."""
+        """The part of it for limits that noise from elsewhere has widened: log(sigma / sigma_rj) / c."""
         return 2 * np.log(limit / own_limit) / self.prior.threshold**2
 
     def refit(self, j: int, children: Children, rounds: int = 6) -> tuple[Children, float]:
         """The effects of these children by least squares on the entries that they bring to zero, and the cost."""
-        u_r, limit_r = self.remainder(j, children)
-        as_zero_r = self._as_zero(j, u_r, limit_r)
-        best, lowest = children, self._cost(children, u_r, as_zero_r)
+        best, (limit_r, as_zero_r, lowest) = children, self._read(j, children)
         clean_rc = self.clean_rk[:, list(children)]
         for _ in range(rounds if children else 0):
             weight_r = (as_zero_r < 1) / limit_r**2 + self.large**-2
@@ -116,9 +114,7 @@ class Columns:
             gram_cc[np.diag_indices_from(gram_cc)] += 1e-9 * np.trace(gram_cc) + self.large_m**-2
             effect_c = np.linalg.solve(gram_cc, weighted_cr @ self.column_rk[:, j])
             children = dict(zip(children, effect_c.tolist(), strict=True))
-            u_r, limit_r = self.remainder(j, children)
-            as_zero_r = self._as_zero(j, u_r, limit_r)
-            cost = self._cost(children, u_r, as_zero_r)
+            limit_r, as_zero_r, cost = self._read(j, children)
             if cost >= lowest - 1e-9:
                 break
             best, lowest = children, cost
@@ -128,7 +124,7 @@ class Columns:
         """Refitted, without the children that do not pay for themselves."""
         children, cost = self.refit(j, children)
         while children:
-            fewer = [self.refit(j, {i: m for i, m in children.items() if i != dropped}) for dropped in children]
+            fewer = [self.refit(j, without(children, dropped)) for dropped in children]
             best = min(fewer, key=lambda option: option[1])
             if best[1] > cost:
                 break
@@ -182,6 +178,12 @@ class Columns:
         return row_kq, x_kq.astype(np.float32), limit_kq.astype(np.float32)
 
 
+def _most_alike(likeness_kk: np.ndarray, count: int) -> np.ndarray:
+    """Of every column the others that are most like it, the first most."""
+    likeness_kk = np.where(np.eye(len(likeness_kk), dtype=bool), -1, likeness_kk)
+    return np.argsort(-likeness_kk, axis=1)[:, :count]
+
+
 @jax.jit
 def _votes(
     u_ar: jax.Array,
@@ -231,7 +233,8 @@ def _regressions(
     """Least absolute values, then ever closer to counting non-zeros; effects [a, c].
 
     Iteratively reweighted least squares. Absolute values find the neighbourhood (the problem is convex); u^2 / (u^2 +
-    s^2), with s falling to the limit at which an entry counts as zero, then finds the sparsest solution in it.
+    s^2), with s falling to the limit at which an entry counts as zero, then finds the sparsest solution in it, among
+    the candidates that absolute values give the largest effects.
     """
 
     def one(target: jax.Array, allowed_c: jax.Array) -> jax.Array:

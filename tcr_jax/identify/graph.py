@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tcr_jax.identify.columns import Children, Columns
+from tcr_jax.identify.columns import Children, Columns, without
 
 
 class Graph:
@@ -89,7 +89,7 @@ class Graph:
 
     def without(self, j: int, child: int) -> tuple[Children, float]:
         """j's children but for this one, refitted, and their cost."""
-        return self.columns.pruned(j, {i: m for i, m in self.children[j].items() if i != child})
+        return self.columns.pruned(j, without(self.children[j], child))
 
     def state(self, *concepts: int) -> list[tuple[int, Children, float]]:
         """What `restore` puts back; of all concepts where none is named."""

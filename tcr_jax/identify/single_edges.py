@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcr_jax.identify.columns import Children
+from tcr_jax.identify.columns import Children, without
 from tcr_jax.identify.graph import Graph
 
 GAIN = 1e-6
@@ -23,12 +23,12 @@ CYCLES = 3
 
 
 class Offers(NamedTuple):
-    """What one more child would bring a concept, beside all that it has or all but one."""
+    """What one more child would bring a concept, beside all that it has, or all but one: a base each."""
 
     children: Children  # that it had when these were made
     bases: list[Children]
-    effect_bc: np.ndarray
-    change_bc: np.ndarray  # of cost, as its clearest entries have it
+    effect_bc: list[np.ndarray]
+    change_bc: list[np.ndarray]  # of cost, as its clearest entries have it
 
 
 def improve(graph: Graph, sweeps: int = 10) -> None:
@@ -44,37 +44,33 @@ def renew(offers: dict[int, Offers], graph: Graph) -> None:
     """Offers to every concept whose children are not those that it had."""
     columns = graph.columns
     new = [j for j, children in enumerate(graph.children) if j not in offers or offers[j].children != children]
-    bases, costs, remainders = [], [], []
-    for j in new:
-        children = graph.children[j]
-        fewer = [{i: m for i, m in children.items() if i != dropped} for dropped in (None, *children)]
-        refitted = [columns.refit(j, base) for base in fewer]
-        bases.append([base for base, _ in refitted])
-        costs.append([cost - graph.cost[j] for _, cost in refitted])
-        remainders += [columns.remainder(j, base) for base in bases[-1]]
     if not new:
         return
-    of_each = list(map(len, bases))
-    effect_ac, change_ac = columns.additions(remainders, np.repeat(new, of_each))
-    change_ac = change_ac + np.concatenate(costs)[:, None]
-    effects, changes = (np.split(of_ac, np.cumsum(of_each)[:-1]) for of_ac in (effect_ac, change_ac))
-    for j, of_j, effect_bc, change_bc in zip(new, bases, effects, changes, strict=True):
-        offers[j] = Offers(dict(graph.children[j]), of_j, effect_bc, change_bc)
+    kept = [(j, without(graph.children[j], dropped)) for j in new for dropped in (None, *graph.children[j])]
+    of_base = [(j, *columns.refit(j, children)) for j, children in kept]
+    remainders = [columns.remainder(j, base) for j, base, _ in of_base]
+    effect_ac, change_ac = columns.additions(remainders, np.array([j for j, *_ in of_base]))
+    offers |= {j: Offers(dict(graph.children[j]), [], [], []) for j in new}
+    for (j, base, cost), effect_c, change_c in zip(of_base, effect_ac, change_ac, strict=True):
+        offers[j].bases.append(base)
+        offers[j].effect_bc.append(effect_c)
+        offers[j].change_bc.append(change_c + (cost - graph.cost[j]))
 
 
 def _sweep(graph: Graph, offers: dict[int, Offers]) -> int:
     """At most one change a concept, the most promising first; how many were made."""
     promising = [
-        (offer.change_bc[b, c], j, b, c)
+        (change_c[c], j, b, c)
         for j, offer in offers.items()
-        for b, c in zip(*np.nonzero(offer.change_bc < -PROMISING), strict=True)
+        for b, change_c in enumerate(offer.change_bc)
+        for c in np.flatnonzero(change_c < -PROMISING)
     ]
     changed: set[int] = set()
     for _, j, b, c in sorted(promising):
         child = int(graph.columns.candidate_kc[j, c])
         if j in changed or child in graph.children[j]:
             continue
-        children = offers[j].bases[b] | {child: float(offers[j].effect_bc[b, c])}
+        children = offers[j].bases[b] | {child: float(offers[j].effect_bc[b][c])}
         changed |= _apply(graph, j, child, children, changed)
     return len(changed)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tcr_jax.identify.columns import Children, Columns, Prior
+from tcr_jax.identify.columns import Children, Columns, Prior, without
 from tcr_jax.identify.discovery import discovery_threshold
 from tcr_jax.identify.graph import Graph
 from tcr_jax.identify.single_edges import GAIN, improve
@@ -89,8 +89,7 @@ def _restart(graph: Graph, least: float) -> None:
     for j, children in enumerate(columns.regress(np.arange(columns.count), allowed_kc, least)):
         children, cost = columns.pruned(j, children)
         for i, effect in children.items():
-            without = columns.refit(j, {other: m for other, m in children.items() if other != i})[1]
-            edges.append((without - cost, j, i, effect))
+            edges.append((columns.refit(j, without(children, i))[1] - cost, j, i, effect))
     graph.clear()
     for _, j, i, effect in sorted(edges, reverse=True):
         graph.try_assign(j, graph.children[j] | {i: effect}, 0.0)
@@ -105,7 +104,7 @@ def _pivot(graph: Graph) -> int:
     allowed: list[np.ndarray] = []
     for j, children in enumerate(graph.children):
         for p, effect in list(children.items()):
-            handed = {j: 1 / effect} | {i: -m / effect for i, m in children.items() if i != p} if effect else {}
+            handed = {j: 1 / effect} | {i: -m / effect for i, m in without(children, p).items()} if effect else {}
             kept = graph.state(j, p)
             graph.assign(j, {}, 0.0)
             graph.assign(p, {}, 0.0)
