@@ -4,8 +4,7 @@ import jax
 import numpy as np
 
 from tcr_jax.identify.checks import of_ica, of_misfit
-from tcr_jax.identify.density import FITTED
-from tcr_jax.identify.innovations import GAUSSIAN, nearly_gaussian
+from tcr_jax.identify.innovations import nearly_gaussian
 from tcr_jax.identify.unmix import Unmixed
 from tcr_jax.identify.words import some
 from tcr_jax.params import Params
@@ -37,7 +36,7 @@ def doubts(unmixed: Unmixed, params: Params, misfit: float, latents: int | None)
             f"channels {some(far)} vary by less than 1/{FARTHEST:,.0f} of their mean, which float32 hardly resolves: "
             "subtract the mean first, in float64"
         )
-    gaussian = np.flatnonzero(nearly_gaussian(unmixed.stein_k - sum(GAUSSIAN) / FITTED, unmixed.tokens))
+    gaussian = np.flatnonzero(nearly_gaussian(unmixed.stein_k, unmixed.tokens))
     if len(gaussian) > 1:
         lines.append(
             f"z is not identified: {unmixed.tokens:,.0f} tokens cannot tell {len(gaussian)} of {k} innovations from "

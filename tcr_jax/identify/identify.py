@@ -31,7 +31,7 @@ from tcr_jax.identify.units import as_params, standard_errors
 from tcr_jax.identify.unmix import Unmixed, unmix
 from tcr_jax.params import Params
 
-FORMAT = 4
+FORMAT = 5
 """Of the stages that are kept: those of another one are not read."""
 
 

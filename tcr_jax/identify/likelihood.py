@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from tcr_jax.identify.density import Scores, score
+from tcr_jax.identify.density import Overlaps, Scores, basis, overlaps, score
 from tcr_jax.identify.lagged import lagged
 from tcr_jax.identify.moments import Moments
 from tcr_jax.typing import Array
@@ -32,6 +32,7 @@ class Gradient(struct.PyTreeNode):
     count: jax.Array
     cross_kf: jax.Array  # phi(e) f^T
     slope_k: jax.Array  # phi'(e)
+    overlaps: Overlaps  # of the basis that phi is made of: what the next scores are fitted to
 
 
 class Step(NamedTuple):
@@ -44,7 +45,13 @@ class Step(NamedTuple):
 
 def no_gradient(latents: int, features: int) -> Gradient:
     """Sums over nothing."""
-    return Gradient(count=jnp.zeros(()), cross_kf=jnp.zeros((latents, features)), slope_k=jnp.zeros(latents))
+    nothing_1k = jnp.zeros((1, latents))
+    return Gradient(
+        count=jnp.zeros(()),
+        cross_kf=jnp.zeros((latents, features)),
+        slope_k=jnp.zeros(latents),
+        overlaps=jax.tree.map(jnp.zeros_like, overlaps(basis(nothing_1k))),
+    )
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -55,11 +62,13 @@ def add_gradient(
     lagged_nf, scored_n = lagged(w_btk, document_bt, len(mean_f) // w_btk.shape[-1] - 1)
     centred_nf = jnp.where(scored_n[:, None], lagged_nf - mean_f, 0)
     e_nk = jnp.matmul(centred_nf, from_lagged_kf.T, precision="highest")
-    phi_nk, slope_nk = score(scores, e_nk)
+    function_m = [(h_nk, jnp.where(scored_n[:, None], slope_nk, 0)) for h_nk, slope_nk in basis(e_nk)]
+    phi_nk, slope_nk = score(scores, function_m)
     return gradient.replace(
         count=gradient.count + scored_n.sum(),
         cross_kf=gradient.cross_kf + jnp.matmul(phi_nk.T, centred_nf, precision="highest"),
-        slope_k=gradient.slope_k + jnp.where(scored_n[:, None], slope_nk, 0).sum(axis=0),
+        slope_k=gradient.slope_k + slope_nk.sum(axis=0),
+        overlaps=jax.tree.map(jnp.add, gradient.overlaps, overlaps(function_m)),
     )
 
 

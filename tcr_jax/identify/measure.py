@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from tcr_jax.dictionary import decode, encode
-from tcr_jax.identify.density import RIDGE, basis
+from tcr_jax.identify.density import Overlaps, basis, fit_scores, overlaps
 from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.innovations import BACK, LARGEST_SQUARE, Innovations
 from tcr_jax.identify.types import Batches
@@ -34,8 +34,7 @@ class _Sums(struct.PyTreeNode):
     product_hkk: jax.Array
     square_product_hkk: jax.Array
     fourth_k: jax.Array
-    slope_km: jax.Array  # h'(e) and h(e) h(e)^T, for the basis h of score functions
-    basis_kmm: jax.Array
+    overlaps: Overlaps  # of the basis of score functions
     kept: jax.Array
     x_sum_d: jax.Array
     x_gram_dd: jax.Array
@@ -121,7 +120,7 @@ def _sums(params: Params, standard: _Standard, x_btd: Array, document_bt: Array)
         y_btk = jnp.where(scored_btk, (e_btk - standard.mean_k) / standard.scale_k, 0)
         square_btk = jnp.where(scored_btk, _clipped(y_btk) - standard.square_k, 0)
         document_bt = jnp.where(scored_bt, document_bt, DROPPED)
-        functions = basis(y_btk)
+        flat_nk, scored_n1 = y_btk.reshape(-1, y_btk.shape[-1]), scored_btk.reshape(-1, 1)
 
         def total(value_btk: jax.Array) -> jax.Array:
             return jnp.sum(value_btk, (0, 1), where=scored_btk)
@@ -134,10 +133,7 @@ def _sums(params: Params, standard: _Standard, x_btd: Array, document_bt: Array)
             product_hkk=_products(y_btk, pairs),
             square_product_hkk=_products(square_btk, pairs),
             fourth_k=total(y_btk**4),
-            slope_km=jnp.stack([total(slope_btk) for _, slope_btk in functions], -1),
-            basis_kmm=jnp.stack(
-                [jnp.stack([total(g_btk * h_btk) for g_btk, _ in functions], -1) for h_btk, _ in functions], -1
-            ),
+            overlaps=overlaps([(h_nk, jnp.where(scored_n1, slope_nk, 0)) for h_nk, slope_nk in basis(flat_nk)]),
             kept=kept_bt.sum(dtype=jnp.float32),
             x_sum_d=x_btd.sum((0, 1)),
             x_gram_dd=jnp.einsum("btd,bte->de", x_btd, x_btd),
@@ -179,9 +175,8 @@ def _figures(sums: _Sums, standard: _Standard) -> dict[str, Any]:
 
     mean_k = sums.sum_k / count
     variance_k = jnp.diag(sums.product_hkk[0]) / count
-    slope_km = sums.slope_km / count
-    basis_kmm = sums.basis_kmm / count + RIDGE * jnp.eye(slope_km.shape[1])
-    seen_k = jnp.einsum("km,km->k", slope_km, jnp.linalg.solve(basis_kmm, slope_km[..., None])[..., 0])
+    scores = fit_scores(sums.overlaps, count)
+    seen_k = jnp.einsum("km,mk->k", sums.overlaps.slope_km, scores.weight_mk) / count
     x_mean_d = sums.x_sum_d / sums.kept
     x_covariance_dd = sums.x_gram_dd / sums.kept - jnp.outer(x_mean_d, x_mean_d)
     variance = jnp.trace(x_covariance_dd)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tcr_jax.identify.density import RIDGE, Scores, basis, fit_scores, score
+from tcr_jax.identify.density import RIDGE, Scores, basis, fit_scores, overlaps, score
 
 N = 20_000
 
@@ -17,19 +17,19 @@ def unit(values_n: np.ndarray) -> np.ndarray:
 RNG = np.random.default_rng(0)
 GAUSSIAN, LAPLACE, UNIFORM = (unit(draw(size=N)) for draw in (RNG.normal, RNG.laplace, RNG.uniform))
 Y_NK = jnp.float32(np.stack([GAUSSIAN, LAPLACE, UNIFORM], axis=1))
-SCORES = fit_scores(Y_NK)
+SCORES = fit_scores(overlaps(basis(Y_NK)), N)
 
 
 def test_a_gaussians_score_is_its_value() -> None:
     """phi(y) = y, whose information is 1."""
-    value_nk, slope_nk = score(SCORES, Y_NK)
+    value_nk, slope_nk = score(SCORES, basis(Y_NK))
     assert np.mean((np.asarray(value_nk[:, 0]) - GAUSSIAN) ** 2) < 0.01
     assert float(slope_nk[:, 0].mean()) == pytest.approx(1, abs=0.03)
 
 
 def test_laplaces_score_is_the_sign() -> None:
     """phi(y) = sqrt(2) sign(y), whose information is 2: the fit explains most of it."""
-    value_nk, slope_nk = score(SCORES, Y_NK)
+    value_nk, slope_nk = score(SCORES, basis(Y_NK))
     missed_n = np.asarray(value_nk[:, 1]) - np.sqrt(2) * np.sign(LAPLACE)
     assert np.mean(missed_n**2) < 0.1 * 2
     assert 1.8 < float(slope_nk[:, 1].mean()) < 2.05
@@ -37,7 +37,7 @@ def test_laplaces_score_is_the_sign() -> None:
 
 def test_moments_that_newtons_method_relies_on() -> None:
     """E[phi(y) y] = 1, and E[phi^2] = E[phi'] but for the ridge, on the data fitted to, whatever the distribution."""
-    value_nk, slope_nk = score(SCORES, Y_NK)
+    value_nk, slope_nk = score(SCORES, basis(Y_NK))
     np.testing.assert_allclose((value_nk * Y_NK).mean(axis=0), 1, atol=2e-3)
     ridge_k = RIDGE * jnp.square(SCORES.weight_mk).sum(axis=0)
     np.testing.assert_allclose(jnp.square(value_nk).mean(axis=0) + ridge_k, slope_nk.mean(axis=0), rtol=2e-3)
@@ -47,7 +47,7 @@ def test_no_other_score_of_the_basis_fits_better() -> None:
     """E[phi^2] - 2 E[phi'] grows in every direction from the fit."""
 
     def loss(weight_mk: jax.Array) -> jax.Array:
-        value_nk, slope_nk = score(Scores(weight_mk), Y_NK)
+        value_nk, slope_nk = score(Scores(weight_mk), basis(Y_NK))
         return (jnp.square(value_nk) - 2 * slope_nk).mean(axis=0)
 
     best_k = loss(SCORES.weight_mk)
