@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.asymptotic import estimated, past_covariance, truth
-from tcr_jax.identify.relate import delayed
+from tcr_jax.identify.relate import relate
+from tcr_jax.identify.stages import Stages
+from tcr_jax.identify.unrestricted import unrestricted
 from tcr_jax.worlds import PRESETS, WorldConfig, make_world, sample
 from tests import programs
 
@@ -21,9 +23,23 @@ def test_errors_are_those_that_the_solver_expects(name: str) -> None:
     rng = np.random.default_rng(0)
     squares = []
     for _ in range(20):
-        _, found_lkk, _, error_lkk = delayed(estimated(world, 1e6, 1.87, rng))
-        squares.append(np.square((found_lkk - true_lkk) / error_lkk))
+        found = unrestricted(estimated(world, 1e6, 1.87, rng))
+        squares.append(np.square((found.b_lkk - true_lkk) / found.error_lkk))
     np.testing.assert_allclose(np.mean(squares, axis=(0, 2, 3)), 1, atol=0.1)
+
+
+@pytest.mark.parametrize(("seed", "false"), [(0, 1), (1, 12)])
+def test_errors_of_a_rough_unmixing_are_no_effects(seed: int, false: int) -> None:
+    """Innovations of information 1.012: the search has false effects, and the refinement leaves them out alone."""
+    world = make_world(WorldConfig(**{**PRESETS["realistic"], "latents": 24, "seed": seed}))
+    true_kk = truth(world)[1] != 0
+    unmixed = estimated(world, 2e5, 1.012, np.random.default_rng(seed))
+    searched_kk, refined_kk = (
+        relate(unmixed, 0, refined, 0, Stages(None, {}), lambda line: None).m_kk != 0 for refined in (False, True)
+    )
+    assert (searched_kk & ~true_kk).sum() >= false
+    assert (refined_kk & ~true_kk).sum() <= false / 2
+    assert (refined_kk & true_kk).sum() == (searched_kk & true_kk).sum() > 0.85 * true_kk.sum()
 
 
 @pytest.mark.parametrize("name", ["realistic", "paper"])
