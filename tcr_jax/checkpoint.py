@@ -24,7 +24,7 @@ from tcr_jax.params import Params
 from tcr_jax.store import Source
 from tcr_jax.train_step import TrainState, init_state, state_shardings
 
-CONFIG = "config.json"
+CONFIG, CHECKPOINTS = "config.json", "checkpoints"
 Leaves = dict[str, Any]
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, config: Config, source: Source, data: str, mesh: Mesh) -> None:
         """`data` is a digest of the store's contents: a position in the data means nothing in another store."""
-        self._directory = workdir.absolute() / "checkpoints"
+        self._directory = workdir.absolute() / CHECKPOINTS
         self._config, self._source, self._data = config, source, data
         self._abstract = _abstract_state(config, source.width, state_shardings(config, source.width, mesh))
         self._manager = self._open()
@@ -207,7 +207,7 @@ def load_run(workdir: str | Path, step: int | None = None) -> Run:
     if not (directory / CONFIG).is_file():
         raise CheckpointError(f"{workdir} holds no run: {CONFIG} is missing; give the --workdir of experiments.train")
     options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
-    with ocp.CheckpointManager(directory / "checkpoints", options=options) as manager:
+    with ocp.CheckpointManager(directory / CHECKPOINTS, options=options) as manager:
         steps = sorted(manager.all_steps())
         if not steps or (step is not None and step not in steps):
             raise CheckpointError(f"{workdir} holds no checkpoint{'' if step is None else f' {step}'}; found: {steps}")

@@ -51,6 +51,7 @@ class Config:
     clip: float = knob(1.0, "global norm at which gradients are clipped", over=0)
     # Run
     store: str = knob("", "directory of the activation store", may_change=True)
+    start: str = knob("", "directory of a run whose parameters this one starts from; random ones where empty")
     steps: int = knob(1000, "optimiser steps", at_least=1)
     batch: int = knob(32, "contexts a step, over all processes", at_least=1)
     seed: int = knob(0, "seed of the initialisation and of the order of the data", at_least=0)

@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from tcr_jax.acyclicity import project_to_dag
-from tcr_jax.checkpoint import CONFIG, CheckpointError, Checkpoints
+from tcr_jax.checkpoint import CHECKPOINTS, CONFIG, CheckpointError, Checkpoints
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.evaluate import describe_process, make_evaluate
 from tcr_jax.files import write_text
@@ -22,6 +22,7 @@ from tcr_jax.metrics_file import MetricsFile
 from tcr_jax.params import parameter_count
 from tcr_jax.store import Store, ordered_batches, training_batches
 from tcr_jax.train_step import Metrics, TrainState, make_init_state, make_train_step
+from tcr_jax.warm_start import load_start, warm_start
 
 Values = dict[str, float]
 
@@ -58,15 +59,16 @@ def train(
 
     Raises:
       StoreError: the store cannot be read.
-      ConfigError: store and configuration do not fit.
-      CheckpointError: the workdir holds another run, or saving failed.
+      ConfigError: store and configuration do not fit, or the run to start from does not.
+      CheckpointError: the workdir holds another run, saving failed, or `config.start` holds no run of such activations.
       TrainingDiverged: the loss is no longer finite; names the last good checkpoint.
     """
     store = Store.open(config.store, verify=(jax.process_index(), jax.process_count()))
     for line in check_fit(config, store):
         say(f"warning: {line}")
-    claim(workdir, config)
     description = store.description
+    start = None if any((workdir / CHECKPOINTS).glob("[0-9]*")) else load_start(config, description.source)
+    claim(workdir, config)
     checkpoints = Checkpoints(workdir, config, description.source, description.digest, mesh)
     index, count = batch_rows(mesh)
     rows: Any = {"heldout": config.heldout, "batch": config.batch, "shard_index": index, "shard_count": count}
@@ -77,6 +79,9 @@ def train(
         if state is None:
             mean_d, scale = jnp.float32(description.mean_d), jnp.float32(description.scale)
             state = make_init_state(config, description.source.width, mesh)(mean_d, scale)
+            if start is not None:
+                state = warm_start(state, start.params)
+                say(f"starting from step {start.step} of {config.start}")
         train_step = make_train_step(config, description.source.width, mesh)
         evaluate = make_evaluate(config, description.source.width, mesh)
         step = int(state.step)
