@@ -28,18 +28,18 @@ def test_errors_are_those_that_the_solver_expects(name: str) -> None:
     np.testing.assert_allclose(np.mean(squares, axis=(0, 2, 3)), 1, atol=0.1)
 
 
-@pytest.mark.parametrize(("seed", "false"), [(0, 1), (1, 12)])
-def test_errors_of_a_rough_unmixing_are_no_effects(seed: int, false: int) -> None:
-    """Innovations of information 1.012: the search has false effects, and the refinement leaves them out alone."""
+@pytest.mark.parametrize(("seed", "false", "more"), [(0, 1, 0), (1, 12, 2)])
+def test_errors_of_a_rough_unmixing_are_no_effects(seed: int, false: int, more: int) -> None:
+    """Innovations of information 1.012: the search has false effects; the refinement's errors lead to a better one."""
     world = make_world(WorldConfig(**{**PRESETS["realistic"], "latents": 24, "seed": seed}))
     true_kk = truth(world)[1] != 0
     unmixed = estimated(world, 2e5, 1.012, np.random.default_rng(seed))
-    searched_kk, refined_kk = (
+    once_kk, twice_kk = (
         relate(unmixed, 0, refined, 0, Stages(None, {}), lambda line: None).m_kk != 0 for refined in (False, True)
     )
-    assert (searched_kk & ~true_kk).sum() >= false
-    assert (refined_kk & ~true_kk).sum() <= false / 2
-    assert (refined_kk & true_kk).sum() == (searched_kk & true_kk).sum() > 0.85 * true_kk.sum()
+    assert (once_kk & ~true_kk).sum() >= false
+    assert not (twice_kk & ~true_kk).any()
+    assert (twice_kk & true_kk).sum() >= (once_kk & true_kk).sum() + more
 
 
 @pytest.mark.parametrize("name", ["realistic", "paper"])

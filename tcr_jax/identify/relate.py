@@ -1,5 +1,6 @@
 """From independent innovations to effects: the sparsest M, B, and what the zeros among them say of the unmixing."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from tcr_jax.identify.sparsest import sparsest_acyclic
 from tcr_jax.identify.stages import Arrays, Stages
 from tcr_jax.identify.types import Say
 from tcr_jax.identify.unmix import Unmixed
-from tcr_jax.identify.unrestricted import Unrestricted, unrestricted
+from tcr_jax.identify.unrestricted import Unrestricted, sharper, unrestricted
 
 FITS = 1.1
 """How many times as much as sampling explains effects may vary that are held at zero."""
@@ -39,16 +40,15 @@ class Related(NamedTuple):
 
 
 def relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stages, say: Say) -> Related:
-    """M, B, and what the zeros among them say of the unmixing."""
-    start = unrestricted(unmixed)
-    found = stages.run("sparsest", lambda: _sparsest(start, say))
-    m_kk, misfit = found["m_kk"], float(found["misfit"])
-    if not refined:
-        u_lkk, free_lkk = _delayed(start, m_kk, misfit)
-        return Related(np.where(free_lkk, u_lkk, 0), m_kk, None, start.unmixing_kk, misfit)
+    """M, B, and what the zeros among them say of the unmixing.
 
-    def nearest(m_kk: np.ndarray, draws: int) -> Refined:
-        free_lkk = _delayed(start, m_kk, misfit)[1]
+    Where the unmixing is so rough that its errors pass for instantaneous effects, the search is done twice: what the
+    first one finds tells much of those errors.
+    """
+    start = view = unrestricted(unmixed)
+
+    def nearest(m_kk: np.ndarray, misfit: float, draws: int) -> Refined:
+        free_lkk = _delayed(view, m_kk, misfit)[1]
         say(f"refining {np.count_nonzero(free_lkk):,} delayed and {np.count_nonzero(m_kk):,} instantaneous effects")
         evidence = Evidence(
             b_lkk=jnp.float32(start.b_lkk),
@@ -60,12 +60,20 @@ def relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stage
         )
         return refine(evidence, jnp.float32(m_kk), jax.random.key(seed), draws)
 
-    small_kk = (m_kk != 0) & (np.abs(m_kk) < SMALL * _clear(start) * misfit * start.off_error_kk)
-    if small_kk.any():
-        small_kk &= ~_stands(nearest(m_kk, DRAWS), _clear(start))
+    for stage in ("sparsest", "sparsest_again"):
+        found = stages.run(stage, functools.partial(_sparsest, view, say))
+        m_kk, misfit = found["m_kk"], float(found["misfit"])
+        small_kk = (m_kk != 0) & (np.abs(m_kk) < SMALL * _clear(start) * misfit * view.off_error_kk)
+        if not (refined and small_kk.any()):
+            break
+        small_kk &= ~_stands(nearest(m_kk, misfit, DRAWS), _clear(start))
         say(f"{np.count_nonzero(small_kk):,} instantaneous effects left out: errors of the unmixing explain them")
         m_kk = np.where(small_kk, 0, m_kk)
-    estimate, errors = nearest(m_kk, draws)
+        view = sharper(unmixed, nearest(m_kk, misfit, DRAWS))
+    if not refined:
+        u_lkk, free_lkk = _delayed(start, m_kk, misfit)
+        return Related(np.where(free_lkk, u_lkk, 0), m_kk, None, start.unmixing_kk, misfit)
+    estimate, errors = nearest(m_kk, misfit, draws)
     b_lkk, m_kk, off_kk = (np.asarray(part, np.float64) for part in (estimate.b_lkk, estimate.m_kk, estimate.off_kk))
     return Related(b_lkk, m_kk, errors, (np.eye(len(m_kk)) - off_kk) @ start.unmixing_kk, misfit)
 

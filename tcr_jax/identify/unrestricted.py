@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tcr_jax.identify.refine import Refined
 from tcr_jax.identify.unmix import Unmixed
 
 
@@ -19,9 +20,13 @@ class Unrestricted(NamedTuple):
     tokens: float
 
 
-def unrestricted(unmixed: Unmixed) -> Unrestricted:
+def unrestricted(unmixed: Unmixed, off_error_kk: np.ndarray | None = None) -> Unrestricted:
     """An entry of B' varies with the autoregression's estimate, by the information a_i of its target's innovation, and
     with the unmixing's: B' turns into B' - E B' + B' E.
+
+    Args:
+      unmixed: the innovations.
+      off_error_kk: standard errors of the unmixing, where they are not those of maximum likelihood.
     """
     q_kf, n, a_k = unmixed.from_lagged_kf, unmixed.tokens, unmixed.information_k
     k = len(q_kf)
@@ -33,8 +38,20 @@ def unrestricted(unmixed: Unmixed) -> Unrestricted:
     past_lklk = np.einsum("ia,lamb->limb", unmixing_kk, past_lklk, optimize=True) @ unmixing_kk.T
     past_pp = past_lklk.reshape(lags * k, lags * k)
     precision_p = np.diag(np.linalg.inv(past_pp))
-    off_variance_kk = a_k / np.maximum(a_k[:, None] * a_k - 1, 1e-3) / n
-    np.fill_diagonal(off_variance_kk, 0)
+    if off_error_kk is None:
+        off_error_kk = np.sqrt(a_k / np.maximum(a_k[:, None] * a_k - 1, 1e-3) / n)
+        np.fill_diagonal(off_error_kk, 0)
+    off_variance_kk = off_error_kk**2
     variance_lkk = precision_p.reshape(lags, 1, k) / a_k[:, None] / n
     variance_lkk = variance_lkk + off_variance_kk @ b_lkk**2 + b_lkk**2 @ off_variance_kk
-    return Unrestricted(unmixing_kk, b_lkk, past_pp, np.sqrt(variance_lkk), np.sqrt(off_variance_kk), a_k, n)
+    return Unrestricted(unmixing_kk, b_lkk, past_pp, np.sqrt(variance_lkk), off_error_kk, a_k, n)
+
+
+def sharper(unmixed: Unmixed, refined: Refined) -> Unrestricted:
+    """The same with the refined unmixing (I - E) U, and the errors that are left of that; it needs draws of them."""
+    assert refined.draws is not None
+    off_kk, draws_skk = (np.asarray(part.off_kk, np.float64) for part in (refined.estimate, refined.draws))
+    from_lagged_kf = unmixed.from_lagged_kf - off_kk @ unmixed.from_lagged_kf
+    return unrestricted(
+        unmixed._replace(from_lagged_kf=from_lagged_kf), off_error_kk=np.sqrt(np.square(draws_skk).mean(axis=0))
+    )
