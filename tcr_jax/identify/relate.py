@@ -23,10 +23,10 @@ SEARCHES = 5
 """For M, each with errors as large as the one before found them."""
 
 SMALL = 2.0
-"""In what an effect must have to be clear: an instantaneous one up to here may be an error of the unmixing."""
+"""An instantaneous effect below so many times the size that is clear beside errors of the unmixing is put to a test."""
 
 DRAWS = 64
-"""Of the errors of such effects."""
+"""Of an estimate's errors, for that test."""
 
 
 class Related(NamedTuple):
