@@ -43,7 +43,7 @@ def relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stage
     """M, B, and what the zeros among them say of the unmixing.
 
     Where the unmixing is so rough that its errors pass for instantaneous effects, the search is done twice: what the
-    first one finds tells much of those errors.
+    first one finds tells much of those errors, unless sampling does not explain them.
     """
     start = view = unrestricted(unmixed)
 
@@ -69,6 +69,8 @@ def relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stage
         small_kk &= ~_stands(nearest(m_kk, misfit, DRAWS), _clear(start))
         say(f"{np.count_nonzero(small_kk):,} instantaneous effects left out: errors of the unmixing explain them")
         m_kk = np.where(small_kk, 0, m_kk)
+        if misfit > 1:
+            break
         view = sharper(unmixed, nearest(m_kk, misfit, DRAWS))
     if not refined:
         u_lkk, free_lkk = _delayed(start, m_kk, misfit)
