@@ -3,7 +3,8 @@
     w = P (x - mean)                           white, so that float32 is enough            whitening.py
     w_t = sum_l Phi_l w_{t-l} + r_t            least squares on actual lagged pairs        moments.py, autoregression.py
     e = U r                                    independent: ICA, then maximum likelihood   unmix.py, components.py
-    B'_l = U Phi_l U^{-1} = B_l (I - M)^{-1}   and the acyclic M that makes B sparsest     relate.py, sparsest.py
+    B'_l = U Phi_l U^{-1} = B_l (I - M)^{-1}   what the data show of effects               unrestricted.py
+    B_l = B'_l (I - M)                         for the acyclic M that makes it sparsest    relate.py, sparsest.py
     B, M, U                                    the best estimate given what is zero        refine.py
 
 Each concept is as the theory has it: z = (I - M)^{-1} U w, up to order, sign and unit (Song et al. 2025, theorem 3 and
