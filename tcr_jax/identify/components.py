@@ -41,10 +41,11 @@ def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
     first_nk = jnp.matmul(residual_nk[:FIRST], unmixing_kk.T, precision="highest")
     scores = fit_scores(overlaps(basis(first_nk)), len(first_nk))
     for _ in range(STEPS):
-        gradient = no_gradient(k, k)
+        gradient = no_gradient(k, k, fitting=True)
         for chunk in chunks:
             gradient = add_gradient(gradient, unmixing_kk, none, scores, *chunk)
         unmixing_kk, information_k, largest = newton_step(unmixing_kk, gradient, moments)
+        assert gradient.overlaps is not None
         scores = fit_scores(gradient.overlaps, gradient.count)
         if largest < SETTLED:
             break

@@ -32,7 +32,7 @@ class Gradient(struct.PyTreeNode):
     count: jax.Array
     cross_kf: jax.Array  # phi(e) f^T
     slope_k: jax.Array  # phi'(e)
-    overlaps: Overlaps  # of the basis that phi is made of: what the next scores are fitted to
+    overlaps: Overlaps | None  # of the basis that phi is made of, for other scores; they take as long as all the rest
 
 
 class Step(NamedTuple):
@@ -43,14 +43,14 @@ class Step(NamedTuple):
     largest: jax.Array  # entry of the relative step
 
 
-def no_gradient(latents: int, features: int) -> Gradient:
-    """Sums over nothing."""
+def no_gradient(latents: int, features: int, fitting: bool = False) -> Gradient:
+    """Sums over nothing; with `fitting`, those that scores are fitted to among them."""
     nothing_1k = jnp.zeros((1, latents))
     return Gradient(
         count=jnp.zeros(()),
         cross_kf=jnp.zeros((latents, features)),
         slope_k=jnp.zeros(latents),
-        overlaps=jax.tree.map(jnp.zeros_like, overlaps(basis(nothing_1k))),
+        overlaps=jax.tree.map(jnp.zeros_like, overlaps(basis(nothing_1k))) if fitting else None,
     )
 
 
@@ -68,7 +68,7 @@ def add_gradient(
         count=gradient.count + scored_n.sum(),
         cross_kf=gradient.cross_kf + jnp.matmul(phi_nk.T, centred_nf, precision="highest"),
         slope_k=gradient.slope_k + slope_nk.sum(axis=0),
-        overlaps=jax.tree.map(jnp.add, gradient.overlaps, overlaps(function_m)),
+        overlaps=gradient.overlaps and jax.tree.map(jnp.add, gradient.overlaps, overlaps(function_m)),
     )
 
 

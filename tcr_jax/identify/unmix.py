@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from tcr_jax.identify.autoregression import whitening_regression
 from tcr_jax.identify.components import components
-from tcr_jax.identify.density import Scores, fit_scores
+from tcr_jax.identify.density import Scores
 from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.lagged import lagged
 from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
@@ -113,7 +113,6 @@ def _unmix(
             gradient = add_gradient(gradient, q_kf, mean_f, scores, w_btk, document_bt)
         stein_k = gradient.slope_k / jnp.einsum("kf,kf->k", gradient.cross_kf, q_kf, precision="highest")
         q_kf, information_k, largest = newton_step(q_kf, gradient, moments)
-        scores = fit_scores(gradient.overlaps, gradient.count)
         say(f"likelihood of all {int(moments.count):,} tokens: step {reading + 1}, largest change {float(largest):.1e}")
     return {
         "mean_d": whitening.mean_d,
