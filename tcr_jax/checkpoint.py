@@ -161,6 +161,11 @@ class Checkpoints:
             ) from error
 
 
+def begun(workdir: Path) -> bool:
+    """Whether there is a checkpoint to continue from, damaged or not; what a killed save leaves behind is none."""
+    return any(path.name.isdigit() for path in (workdir / CHECKPOINTS).glob("*"))
+
+
 def fingerprint(leaves: dict[str, jax.Array]) -> dict[str, int]:
     """One 32-bit number for every array: the sum, modulo 2^32, of each word times an odd hash of its index.
 

@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from tcr_jax.acyclicity import project_to_dag
-from tcr_jax.checkpoint import CHECKPOINTS, CONFIG, CheckpointError, Checkpoints
+from tcr_jax.checkpoint import CONFIG, CheckpointError, Checkpoints, begun
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.evaluate import describe_process, make_evaluate
 from tcr_jax.files import write_text
@@ -67,7 +67,7 @@ def train(
     for line in check_fit(config, store):
         say(f"warning: {line}")
     description = store.description
-    start = None if any((workdir / CHECKPOINTS).glob("[0-9]*")) else load_start(config, description.source)
+    start = None if begun(workdir) else load_start(config, description.source)
     claim(workdir, config)
     checkpoints = Checkpoints(workdir, config, description.source, description.digest, mesh)
     index, count = batch_rows(mesh)

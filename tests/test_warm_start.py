@@ -71,6 +71,17 @@ def test_training_goes_on_from_there(first: Path, small_store: Path, tmp_path: P
     assert any("continuing from step 3" in line for line in again), "a finished run starts nothing anew"
 
 
+def test_a_run_that_was_killed_in_its_first_save_starts_there_again(
+    first: Path, small_store: Path, tmp_path: Path
+) -> None:
+    """What is left of the save is no checkpoint: a random start would pass for the warm one."""
+    config = dataclasses.replace(FIRST, store=str(small_store), start=str(first))
+    (tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
+    lines: list[str] = []
+    train(config, tmp_path, make_mesh(config), say=lines.append)
+    assert f"starting from step 3 of {first}" in lines
+
+
 def test_what_does_not_fit_is_named(first: Path, small_store: Path, tmp_path: Path) -> None:
     """Another size; and a directory without a run, before anything is trained."""
     config = dataclasses.replace(FIRST, store=str(small_store), start=str(first), latents=24, bias=False)
