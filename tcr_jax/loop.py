@@ -17,7 +17,7 @@ from tcr_jax.checkpoint import CONFIG, CheckpointError, Checkpoints, begun
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.evaluate import describe_process, make_evaluate
 from tcr_jax.files import write_text
-from tcr_jax.mesh import batch_rows, to_global
+from tcr_jax.mesh import batch_rows, placed_like, to_global
 from tcr_jax.metrics_file import MetricsFile
 from tcr_jax.params import parameter_count
 from tcr_jax.store import Store, ordered_batches, training_batches
@@ -267,8 +267,7 @@ def _onto_dag(state: TrainState) -> TrainState:
         return multihost_utils.process_allgather(array, tiled=True) if jax.process_count() > 1 else np.asarray(array)
 
     projected_kk = project_to_dag(whole(m_kk), np.sqrt(whole(state.latents.power_k)))
-    placed_kk = jax.make_array_from_callback(m_kk.shape, m_kk.sharding, lambda index: projected_kk[index])
-    process = state.params.process.replace(m_kk=placed_kk)
+    process = state.params.process.replace(m_kk=placed_like(m_kk, projected_kk))
     return state.replace(params=state.params.replace(process=process))
 
 

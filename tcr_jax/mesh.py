@@ -58,6 +58,11 @@ def batch_rows(mesh: Mesh) -> tuple[int, int]:
     return groups.index(mine), len(groups)
 
 
+def placed_like(like: jax.Array, values: np.ndarray) -> jax.Array:
+    """Host values, the whole of them on every process, split as an array of their shape is."""
+    return jax.make_array_from_callback(like.shape, like.sharding, lambda index: values[index])
+
+
 def to_global(mesh: Mesh, batch: Any) -> Any:
     """A tree of process-local host arrays [rows, ...] as global arrays, their first axis split over `data`."""
     sharding = NamedSharding(mesh, P("data"))

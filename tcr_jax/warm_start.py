@@ -8,6 +8,7 @@ import numpy as np
 
 from tcr_jax.checkpoint import Run, load_run
 from tcr_jax.config import Config, ConfigError
+from tcr_jax.mesh import placed_like
 from tcr_jax.params import Dictionary, Params, Process
 from tcr_jax.store import Source
 from tcr_jax.train_step import TrainState
@@ -64,5 +65,4 @@ def _placed(here: jax.Array | None, there: jax.Array | None) -> jax.Array | None
     """The array there, split as the one here, if both exist and have one shape."""
     if here is None or there is None or here.shape != there.shape:
         return here
-    values = np.asarray(there)
-    return jax.make_array_from_callback(here.shape, here.sharding, lambda index: values[index])
+    return placed_like(here, np.asarray(there))
