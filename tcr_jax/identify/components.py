@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tcr_jax.identify.density import basis, fit_scores, overlaps
+from tcr_jax.identify.density import fit_scores, scores_from
 from tcr_jax.identify.ica import fast_ica
 from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
 from tcr_jax.identify.moments import add_moments, no_moments
@@ -16,7 +16,7 @@ SETTLED = 2e-3
 """Largest relative Newton step at which the likelihood counts as maximised on these tokens."""
 
 STEPS = 20
-"""Of Newton's method, at most: Laplace innovations take some 3, nearly Gaussian ones 10."""
+"""Of Newton's method, at most: Laplace innovations take 2 or 3, nearly Gaussian ones 10 and more."""
 
 FIRST = 2**15
 """Residuals that the first step's scores are fitted to; after it they are fitted to all."""
@@ -38,15 +38,14 @@ def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
     for chunk in chunks:
         moments = add_moments(moments, *chunk)
     unmixing_kk = unit_variance(rotation_kk, moments)
-    first_nk = jnp.matmul(residual_nk[:FIRST], unmixing_kk.T, precision="highest")
-    scores = fit_scores(overlaps(basis(first_nk)), len(first_nk))
+    scores = fit_scores(jnp.matmul(residual_nk[:FIRST], unmixing_kk.T, precision="highest"))
     for _ in range(STEPS):
         gradient = no_gradient(k, k, fitting=True)
         for chunk in chunks:
             gradient = add_gradient(gradient, unmixing_kk, none, scores, *chunk)
         unmixing_kk, information_k, largest = newton_step(unmixing_kk, gradient, moments)
         assert gradient.overlaps is not None
-        scores = fit_scores(gradient.overlaps, gradient.count)
+        scores = scores_from(gradient.overlaps, gradient.count)
         if largest < SETTLED:
             break
     say(f"likelihood: largest change {float(largest):.1e}, information {float(information_k.min()):.2f} at least")

@@ -10,6 +10,7 @@ from tcr_jax.typing import Array
 RIDGE = 1e-5
 """Keeps the fit defined where two functions of the basis nearly coincide on the data."""
 
+
 class Scores(NamedTuple):
     """phi_i(y) = sum_m weight_mi h_m(y).
 
@@ -44,7 +45,13 @@ def overlaps(function_m: list[tuple[jax.Array, jax.Array]]) -> Overlaps:
     return Overlaps(jnp.stack(row_m, axis=-1), jnp.stack([slope_nk.sum(axis=0) for _, slope_nk in function_m], axis=-1))
 
 
-def fit_scores(sums: Overlaps, count: Array | float) -> Scores:
+@jax.jit
+def fit_scores(y_nk: Array) -> Scores:
+    """Of these innovations, see `scores_from`."""
+    return scores_from(overlaps(basis(jnp.asarray(y_nk))), len(y_nk))
+
+
+def scores_from(sums: Overlaps, count: Array | float) -> Scores:
     """Score matching in the span of the basis, on centred innovations of unit variance.
 
     The phi of least E[(phi - phi_true)^2] = E[phi^2] - 2 E[phi'] + const.

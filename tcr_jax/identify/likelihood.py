@@ -62,13 +62,15 @@ def add_gradient(
     lagged_nf, scored_n = lagged(w_btk, document_bt, len(mean_f) // w_btk.shape[-1] - 1)
     centred_nf = jnp.where(scored_n[:, None], lagged_nf - mean_f, 0)
     e_nk = jnp.matmul(centred_nf, from_lagged_kf.T, precision="highest")
+    # Every h is 0 at 0, and so at tokens that are not scored; its slope is not
     function_m = [(h_nk, jnp.where(scored_n[:, None], slope_nk, 0)) for h_nk, slope_nk in basis(e_nk)]
     phi_nk, slope_nk = score(scores, function_m)
+    fitted = gradient.overlaps
     return gradient.replace(
         count=gradient.count + scored_n.sum(),
         cross_kf=gradient.cross_kf + jnp.matmul(phi_nk.T, centred_nf, precision="highest"),
         slope_k=gradient.slope_k + slope_nk.sum(axis=0),
-        overlaps=gradient.overlaps and jax.tree.map(jnp.add, gradient.overlaps, overlaps(function_m)),
+        overlaps=None if fitted is None else jax.tree.map(jnp.add, fitted, overlaps(function_m)),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from tcr_jax.dictionary import decode, encode
-from tcr_jax.identify.density import Overlaps, basis, fit_scores, overlaps
+from tcr_jax.identify.density import Overlaps, basis, overlaps, scores_from
 from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.innovations import BACK, LARGEST_SQUARE, Innovations
 from tcr_jax.identify.types import Batches
@@ -175,7 +175,7 @@ def _figures(sums: _Sums, standard: _Standard) -> dict[str, Any]:
 
     mean_k = sums.sum_k / count
     variance_k = jnp.diag(sums.product_hkk[0]) / count
-    scores = fit_scores(sums.overlaps, count)
+    scores = scores_from(sums.overlaps, count)
     seen_k = jnp.einsum("km,mk->k", sums.overlaps.slope_km, scores.weight_mk) / count
     x_mean_d = sums.x_sum_d / sums.kept
     x_covariance_dd = sums.x_gram_dd / sums.kept - jnp.outer(x_mean_d, x_mean_d)

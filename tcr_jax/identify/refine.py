@@ -27,6 +27,11 @@ class Refined(NamedTuple):
     estimate: Estimate
     draws: Estimate | None  # [s, ..]: independent draws of (estimate - truth); None where none were asked for
 
+    def errors(self) -> Estimate:
+        """Standard errors, of which there must be draws."""
+        assert self.draws is not None
+        return jax.tree.map(lambda draw: jnp.sqrt(jnp.square(draw).mean(axis=0)), self.draws)
+
 
 def refine(evidence: Evidence, m_kk: Array, key: jax.Array, draws: int = 64) -> Refined:
     """Gauss-Newton from M, B = B' (I - M) and E = 0.

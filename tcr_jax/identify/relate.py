@@ -42,10 +42,11 @@ class Related(NamedTuple):
 def relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stages, say: Say) -> Related:
     """M, B, and what the zeros among them say of the unmixing.
 
-    Where the unmixing is so rough that its errors pass for instantaneous effects, the search is done twice: what the
-    first one finds tells much of those errors, unless sampling does not explain them.
+    Where the unmixing is so rough that its errors may pass for instantaneous effects, the search is done twice: what
+    the first one finds tells much of those errors, unless sampling does not explain them.
     """
     start = view = unrestricted(unmixed)
+    clear = _clear(start)
 
     def nearest(m_kk: np.ndarray, misfit: float, draws: int) -> Refined:
         free_lkk = _delayed(view, m_kk, misfit)[1]
@@ -63,15 +64,16 @@ def relate(unmixed: Unmixed, seed: int, refined: bool, draws: int, stages: Stage
     for stage in ("sparsest", "sparsest_again"):
         found = stages.run(stage, functools.partial(_sparsest, view, say))
         m_kk, misfit = found["m_kk"], float(found["misfit"])
-        small_kk = (m_kk != 0) & (np.abs(m_kk) < SMALL * _clear(start) * misfit * view.off_error_kk)
+        small_kk = (m_kk != 0) & (np.abs(m_kk) < SMALL * clear * misfit * view.off_error_kk)
         if not (refined and small_kk.any()):
             break
-        small_kk &= ~_stands(nearest(m_kk, misfit, DRAWS), _clear(start))
+        tested = nearest(m_kk, misfit, DRAWS)
+        small_kk &= ~_stands(tested, clear)
         say(f"{np.count_nonzero(small_kk):,} instantaneous effects left out: errors of the unmixing explain them")
         m_kk = np.where(small_kk, 0, m_kk)
         if misfit > 1:
             break
-        view = sharper(unmixed, nearest(m_kk, misfit, DRAWS))
+        view = sharper(unmixed, nearest(m_kk, misfit, DRAWS) if small_kk.any() else tested)
     if not refined:
         u_lkk, free_lkk = _delayed(start, m_kk, misfit)
         return Related(np.where(free_lkk, u_lkk, 0), m_kk, None, start.unmixing_kk, misfit)
@@ -125,6 +127,4 @@ def _clear(start: Unrestricted) -> float:
 
 def _stands(refined: Refined, clear: float) -> np.ndarray:
     """Which instantaneous effects are clear once the unmixing's error is estimated beside them."""
-    assert refined.draws is not None
-    error_kk = np.sqrt(np.square(np.asarray(refined.draws.m_kk)).mean(axis=0))
-    return np.abs(np.asarray(refined.estimate.m_kk)) > clear * error_kk
+    return np.abs(np.asarray(refined.estimate.m_kk)) > clear * np.asarray(refined.errors().m_kk)

@@ -49,9 +49,6 @@ def unrestricted(unmixed: Unmixed, off_error_kk: np.ndarray | None = None) -> Un
 
 def sharper(unmixed: Unmixed, refined: Refined) -> Unrestricted:
     """The same with the refined unmixing (I - E) U, and the errors that are left of that; it needs draws of them."""
-    assert refined.draws is not None
-    off_kk, draws_skk = (np.asarray(part.off_kk, np.float64) for part in (refined.estimate, refined.draws))
+    off_kk, off_error_kk = (np.asarray(part.off_kk, np.float64) for part in (refined.estimate, refined.errors()))
     from_lagged_kf = unmixed.from_lagged_kf - off_kk @ unmixed.from_lagged_kf
-    return unrestricted(
-        unmixed._replace(from_lagged_kf=from_lagged_kf), off_error_kk=np.sqrt(np.square(draws_skk).mean(axis=0))
-    )
+    return unrestricted(unmixed._replace(from_lagged_kf=from_lagged_kf), off_error_kk)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tcr_jax.identify.density import RIDGE, Scores, basis, fit_scores, overlaps, score
+from tcr_jax.identify.density import RIDGE, Scores, basis, fit_scores, score
 
 N = 20_000
 
@@ -17,7 +17,7 @@ def unit(values_n: np.ndarray) -> np.ndarray:
 RNG = np.random.default_rng(0)
 GAUSSIAN, LAPLACE, UNIFORM = (unit(draw(size=N)) for draw in (RNG.normal, RNG.laplace, RNG.uniform))
 Y_NK = jnp.float32(np.stack([GAUSSIAN, LAPLACE, UNIFORM], axis=1))
-SCORES = fit_scores(overlaps(basis(Y_NK)), N)
+SCORES = fit_scores(Y_NK)
 
 
 def test_a_gaussians_score_is_its_value() -> None:

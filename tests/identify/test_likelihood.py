@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 
-from tcr_jax.identify.density import Scores, basis, fit_scores, overlaps
+from tcr_jax.identify.density import Scores, fit_scores
 from tcr_jax.identify.likelihood import Step, add_gradient, newton_step, no_gradient, unit_variance
 from tcr_jax.identify.moments import Moments, add_moments, no_moments
 
 TOKENS, PHI_KK = 60_000, np.array([[0.5, 0.2], [-0.3, 0.4]])
 RNG = np.random.default_rng(0)
 EPS_TK = np.stack([RNG.laplace(size=TOKENS) / np.sqrt(2), RNG.uniform(-1, 1, TOKENS) * np.sqrt(3)], axis=1)
-SCORES = fit_scores(overlaps(basis(jnp.float32(EPS_TK[:32768]))), 32768)
+SCORES = fit_scores(jnp.float32(EPS_TK[:32768]))
 
 
 def stream() -> tuple[jnp.ndarray, jnp.ndarray]:
