@@ -8,7 +8,7 @@ import pytest
 
 from experiments.asymptotic import estimated, past_covariance, truth
 from tcr_jax.identify.relate import relate
-from tcr_jax.identify.stages import Stages
+from tcr_jax.identify.stages import Arrays, Stages
 from tcr_jax.identify.unrestricted import unrestricted
 from tcr_jax.worlds import PRESETS, WorldConfig, make_world, sample
 from tests import programs
@@ -40,6 +40,31 @@ def test_errors_of_a_rough_unmixing_are_no_effects(seed: int, false: int, more: 
     assert (once_kk & ~true_kk).sum() >= false
     assert not (twice_kk & ~true_kk).any()
     assert (twice_kk & true_kk).sum() >= (once_kk & true_kk).sum() + more
+
+
+class Searched(Stages):
+    """The search has found this, on data that the model does not quite fit: so there is no second one."""
+
+    def __init__(self, m_kk: np.ndarray) -> None:
+        self.found = {"m_kk": m_kk, "misfit": np.array(1.1)}
+
+    def run(self, name: str, compute: object) -> Arrays:
+        return self.found
+
+
+def test_an_effect_that_the_unmixings_error_explains_is_left_out() -> None:
+    """The largest error of the unmixing, taken for an effect; all true effects stay."""
+    world = make_world(WorldConfig(**{**PRESETS["realistic"], "latents": 24}))
+    true_kk = truth(world)[1]
+    unmixed = estimated(world, 2e5, 1.012, np.random.default_rng(0))
+    reached_kk = np.linalg.inv(np.eye(24) - np.abs(true_kk)) > 0  # [target, source]; the other way would be a cycle
+    error_kk = np.where(reached_kk | reached_kk.T, 0, unmixed.from_lagged_kf[:, :24])
+    place = np.unravel_index(np.abs(error_kk).argmax(), error_kk.shape)
+    with_error_kk = true_kk.copy()
+    with_error_kk[place] = error_kk[place]
+    found = relate(unmixed, 0, True, 0, Searched(with_error_kk), lambda line: None)
+    assert abs(error_kk[place]) > 0.03
+    np.testing.assert_array_equal(found.m_kk != 0, true_kk != 0)
 
 
 @pytest.mark.parametrize("name", ["realistic", "paper"])
