@@ -18,6 +18,9 @@ SETTLED = 2e-3
 STEPS = 20
 """Of Newton's method, at most: Laplace innovations take 2 or 3, nearly Gaussian ones 10 and more."""
 
+ROWS = 2**14
+"""Residuals that are read at a time."""
+
 FIRST = 2**15
 """Residuals that the first step's scores are fitted to; after it they are fitted to all."""
 
@@ -25,11 +28,7 @@ FIRST = 2**15
 def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
     """The unmixing of these residuals: ICA, then Newton's method for the likelihood."""
     k = residual_nk.shape[1]
-    covariance_kk = jnp.matmul(residual_nk.T, residual_nk, precision="highest") / len(residual_nk)
-    lower_kk = jnp.linalg.cholesky(covariance_kk)
-    rewhiten_kk = jax.scipy.linalg.solve_triangular(lower_kk, jnp.eye(k), lower=True)
-    residual_nk = jnp.matmul(residual_nk, rewhiten_kk.T, precision="highest")
-
+    residual_nk, rewhiten_kk = _white(residual_nk)
     rotation_kk, iterations, moving = fast_ica(residual_nk, key, observe=lambda line: say(f"ICA: {line}"))
     settled = moving < 1e-3
     say(f"ICA: {'at rest' if settled else 'NOT at rest'} after {iterations} iterations")
@@ -56,9 +55,19 @@ def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
     }
 
 
-def _chunks(residual_nk: jax.Array, rows: int = 2**14) -> list[tuple[jax.Array, jax.Array]]:
+@jax.jit
+def _white(residual_nk: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of covariance 1 on these tokens too, and what makes them so."""
+    covariance_kk = jnp.matmul(residual_nk.T, residual_nk, precision="highest") / len(residual_nk)
+    lower_kk = jnp.linalg.cholesky(covariance_kk)
+    rewhiten_kk = jax.scipy.linalg.solve_triangular(lower_kk, jnp.eye(len(lower_kk)), lower=True)
+    return jnp.matmul(residual_nk, rewhiten_kk.T, precision="highest"), rewhiten_kk
+
+
+@jax.jit
+def _chunks(residual_nk: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
     """As batches of one sequence, of one length."""
-    size = min(rows, len(residual_nk))
+    size = min(ROWS, len(residual_nk))
     padding = -len(residual_nk) % size
     chunk_cnk = jnp.pad(residual_nk, ((0, padding), (0, 0))).reshape(-1, 1, size, residual_nk.shape[1])
     document_cn = jnp.where(jnp.arange(len(residual_nk) + padding) < len(residual_nk), 0, DROPPED)

@@ -25,6 +25,7 @@ def _deviation() -> float:
 DEVIATION = _deviation()
 
 
+@jax.jit
 def negentropies(direction_mk: Array, residual_nk: Array) -> jax.Array:
     """E[log cosh(SLOPE y)] of every output less the same of a Gaussian: below zero where it has heavy tails."""
     output_nm = jnp.matmul(residual_nk, direction_mk.T, precision="highest")

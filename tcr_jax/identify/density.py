@@ -51,6 +51,7 @@ def fit_scores(y_nk: Array) -> Scores:
     return scores_from(overlaps(basis(jnp.asarray(y_nk))), len(y_nk))
 
 
+@jax.jit
 def scores_from(sums: Overlaps, count: Array | float) -> Scores:
     """Score matching in the span of the basis, on centred innovations of unit variance.
 

@@ -34,6 +34,7 @@ class Evidence(struct.PyTreeNode):
     m_free_kk: Array
 
 
+@jax.jit
 def past(evidence: Evidence, m_kk: Array) -> jax.Array:
     """Covariance of z = (I - M)^{-1} z' over the lags, [l k, l k]: the metric of residuals, but for a_i."""
     k, size = len(m_kk), len(evidence.past_pp)

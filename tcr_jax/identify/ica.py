@@ -56,7 +56,7 @@ def fast_ica(
     while True:
         rotation_kk, more, moving = _until(CONVERGED, rotation_kk, residual_nk, iterations - used, observe)
         used += more
-        contrast = float(jnp.square(negentropies(rotation_kk, residual_nk)).sum())
+        contrast = float(np.square(negentropies(rotation_kk, residual_nk)).sum())
         if contrast <= nearest * (1 + 1e-4):  # the last turn has gained nothing: scales that vary together
             rotation_kk = kept
             break

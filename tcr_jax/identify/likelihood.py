@@ -98,6 +98,7 @@ def newton_step(from_lagged_kf: Array, gradient: Gradient, moments: Moments) -> 
         return Step(unit_variance(after_kf, moments), information_k, jnp.abs(relative_kk).max())
 
 
+@jax.jit
 def unit_variance(from_lagged_kf: Array, moments: Moments) -> jax.Array:
     """Rows scaled so that every innovation has variance 1."""
     variance_k = jnp.einsum("kf,fg,kg->k", from_lagged_kf, moments.covariance_ff, from_lagged_kf, precision="highest")

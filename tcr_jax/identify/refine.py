@@ -46,8 +46,8 @@ def refine(evidence: Evidence, m_kk: Array, key: jax.Array, draws: int = 64) -> 
     estimate = _start(evidence, jnp.asarray(m_kk))
     for _ in range(STEPS):
         estimate = _nearer(evidence, estimate, solve(evidence, entry_kq, estimate, *_pull(evidence, estimate)))
-    noise = functools.partial(_noise, evidence, past(evidence, estimate.m_kk))
-    errors = [solve(evidence, entry_kq, estimate, *noise(draw)) for draw in jax.random.split(key, draws)]
+    noise = functools.partial(_noise, evidence, past(evidence, estimate.m_kk), key)
+    errors = [solve(evidence, entry_kq, estimate, *noise(draw)) for draw in range(draws)]
     return Refined(estimate, jax.tree.map(lambda *parts: jnp.stack(parts), *errors) if errors else None)
 
 
@@ -69,21 +69,21 @@ def _pull(evidence: Evidence, estimate: Estimate) -> tuple[jax.Array, jax.Array]
 @jax.jit
 def _nearer(evidence: Evidence, estimate: Estimate, change: Estimate) -> Estimate:
     """Changed, if that is nearer to the unrestricted estimates."""
+    either = jax.tree.map(lambda old, by: jnp.stack([old, old + by]), estimate, change)
     with jax.default_matmul_precision("highest"):
-        after = jax.tree.map(jnp.add, estimate, change)
-        nearer = distance(evidence, after) < distance(evidence, estimate)
-    return jax.tree.map(lambda new, old: jnp.where(nearer, new, old), after, estimate)
+        nearer = jnp.nanargmin(jax.lax.map(functools.partial(distance, evidence), either))
+    return jax.tree.map(lambda both: both[nearer], either)
 
 
 @jax.jit
-def _noise(evidence: Evidence, past_pp: Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _noise(evidence: Evidence, past_pp: Array, key: jax.Array, draw: Array) -> tuple[jax.Array, jax.Array]:
     """A draw of the unrestricted estimates' errors, in their metric."""
-    a_k, k = evidence.information_k, len(evidence.information_k)
-    row_key, *pair_keys = jax.random.split(key, 3)
-    lower_pp = jnp.linalg.cholesky(past_pp)
-    rows_kp = jnp.matmul(jax.random.normal(row_key, (k, len(lower_pp))), lower_pp.T, precision="highest")
-    first_kk, second_kk = (jnp.triu(jax.random.normal(pair_key, (k, k)), 1) for pair_key in pair_keys)
+    a_k, k, size = evidence.information_k, len(evidence.information_k), len(past_pp)
+    normal_kn = jax.random.normal(jax.random.fold_in(key, draw), (k, size + 2 * k))
+    rows_kp, first_kk, second_kk = jnp.split(normal_kn, (size, size + k), axis=1)
+    rows_kp = jnp.matmul(rows_kp, jnp.linalg.cholesky(past_pp).T, precision="highest")
+    first_kk, second_kk = jnp.triu(first_kk, 1), jnp.triu(second_kk, 1)
     rest_kk = jnp.sqrt(jnp.maximum(a_k - 1 / a_k[:, None], 0))
     pairs_kk = jnp.sqrt(a_k)[:, None] * first_kk + (first_kk / jnp.sqrt(a_k)[:, None] + rest_kk * second_kk).T
-    size = 1 / jnp.sqrt(evidence.count)
-    return size * jnp.sqrt(a_k)[:, None] * rows_kp, size * pairs_kk
+    scale = 1 / jnp.sqrt(evidence.count)
+    return scale * jnp.sqrt(a_k)[:, None] * rows_kp, scale * pairs_kk

@@ -80,15 +80,16 @@ def _unmix(
         for w_btk, document_bt in white():
             moments = add_moments(moments, w_btk, document_bt)
         _check_count(int(moments.count), k, lags)
-        if not jnp.isfinite(moments.gram_ff).all():
+        sums = {name: np.asarray(getattr(moments, name)) for name in ("count", "sum_f", "gram_ff")}
+        if not np.isfinite(sums["gram_ff"]).all():
             raise NotIdentifiable(broken(batches))
-        return {name: np.asarray(getattr(moments, name)) for name in ("count", "sum_f", "gram_ff")}
+        return sums
 
     say(f"{k} concepts, white; summing the moments of {lags} lags")
     sums = jax.tree.map(jnp.asarray, stages.run("moments", all_moments))
     moments = no_moments(k, lags).replace(**sums)
     start_kf, mean_f = whitening_regression(moments), moments.mean_f
-    if not jnp.isfinite(start_kf).all():
+    if not np.isfinite(start_kf).all():
         raise NotIdentifiable(
             f"the past of {lags} lags is singular: {int(moments.count):,} tokens are too few, some concept repeats "
             "itself exactly, or activations grow without end (the last quarter of the first sequences is "
