@@ -15,6 +15,16 @@ jax.config.update("jax_num_cpu_devices", 8)
 os.environ["NPROC"] = "64"  # see experiments/processes.py
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for the processes that tests start
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What takes long to compile is kept for the next run of the suite (`--cache-clear` forgets it), 256 MiB at most."""
+    if not config.pluginmanager.hasplugin("cacheprovider"):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+    jax.config.update("jax_compilation_cache_max_size", 2**28)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 WIDTH, CONTEXT, SEQUENCES = 16, 24, 80
 
 
