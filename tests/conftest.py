@@ -17,7 +17,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for the processes that tests start
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What takes long to compile is kept for the next run of the suite (`--cache-clear` forgets it), 256 MiB at most."""
+    """What takes long to compile is kept for the next run (`--cache-clear` forgets it), 256 MiB at most."""
     if not config.pluginmanager.hasplugin("cacheprovider"):
         return
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
