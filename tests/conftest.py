@@ -15,6 +15,8 @@ jax.config.update("jax_num_cpu_devices", 8)
 os.environ["NPROC"] = "64"  # see experiments/processes.py
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # for the processes that tests start
 
+WIDTH, CONTEXT, SEQUENCES = 16, 24, 80
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """What takes long to compile is kept for the next run (`--cache-clear` forgets it), 256 MiB at most."""
@@ -23,9 +25,6 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
     jax.config.update("jax_compilation_cache_max_size", 2**28)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-WIDTH, CONTEXT, SEQUENCES = 16, 24, 80
 
 
 def known_process(rng: np.random.Generator, latents: int = 24) -> np.ndarray:
