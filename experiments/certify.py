@@ -74,4 +74,4 @@ def _report(kept_lkk: np.ndarray, first: Slopes, second: Slopes, std_k: np.ndarr
 
 
 if __name__ == "__main__":
-    launch.run(main, ValueError)
+    launch.run(main)

@@ -14,7 +14,6 @@ from absl import flags
 
 from experiments import config_flags, launch
 from tcr_jax.extract.config import ConfigError, ExtractConfig
-from tcr_jax.extract.errors import ExtractError
 
 if TYPE_CHECKING:
     from tcr_jax.extract.extraction import Progress
@@ -72,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ExtractError)
+    launch.run(main)

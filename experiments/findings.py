@@ -156,4 +156,4 @@ def _pictures(found: Found) -> dict[str, Figure]:
 
 
 if __name__ == "__main__":
-    launch.run(main, ValueError)
+    launch.run(main)

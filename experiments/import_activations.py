@@ -13,7 +13,6 @@ import numpy as np
 from absl import flags
 
 from experiments import launch
-from tcr_jax.extract.errors import ExtractError
 from tcr_jax.store import Source, StoreError, import_arrays, open_array
 from tcr_jax.store.description import DTYPES
 
@@ -90,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ExtractError)
+    launch.run(main)

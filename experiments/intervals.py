@@ -18,7 +18,7 @@ from absl import flags
 
 from experiments import config_flags, launch
 from tcr_jax.dictionary import encode
-from tcr_jax.identify import NotIdentifiable, identify
+from tcr_jax.identify import identify
 from tcr_jax.identify.alternatives import alternatives, in_doubt
 from tcr_jax.params import Process
 from tcr_jax.scores import coverage, mcc
@@ -87,4 +87,4 @@ def _line(counts: dict[str, Count]) -> str:
 
 
 if __name__ == "__main__":
-    launch.run(main, NotIdentifiable)
+    launch.run(main)

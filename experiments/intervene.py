@@ -151,4 +151,4 @@ def _write(result: Study, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ExtractError, ValueError)
+    launch.run(main)

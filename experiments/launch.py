@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from absl import app, flags, logging
 
 from tcr_jax.checkpoint import CheckpointError
-from tcr_jax.config import ConfigError
 from tcr_jax.loop import TrainingDiverged
-from tcr_jax.store import StoreError
 
-MENDABLE: tuple[type[Exception], ...] = (StoreError, ConfigError, CheckpointError, TrainingDiverged, OSError)
+MENDABLE: tuple[type[Exception], ...] = (ValueError, CheckpointError, TrainingDiverged, OSError)
 
 
 def run(main: Callable[[], None], *mendable: type[Exception]) -> None:

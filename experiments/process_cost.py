@@ -134,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ValueError)
+    launch.run(main)

@@ -129,4 +129,4 @@ def table(figures: dict[str, float]) -> list[str]:
 
 
 if __name__ == "__main__":
-    launch.run(main, ValueError)
+    launch.run(main)

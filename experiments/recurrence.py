@@ -71,4 +71,4 @@ def _show(name: str, found: list[EdgeRecurrence]) -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ValueError)
+    launch.run(main)

@@ -15,7 +15,7 @@ from tcr_jax.metrics_file import METRICS, read_metrics
 from tcr_jax.store import Store
 
 with launch.extra("report"):
-    from tcr_jax.relations.report import ReportError, write_report
+    from tcr_jax.relations.report import write_report
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given to experiments.train", required=True)
 _STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ReportError)
+    launch.run(main)

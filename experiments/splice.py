@@ -21,7 +21,6 @@ for _name, _value in {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}.it
 with launch.extra("extract"):
     import torch
 
-    from tcr_jax.extract.errors import ExtractError
     from tcr_jax.extract.language_model import load_model
     from tcr_jax.intervene.passages import read_passages
     from tcr_jax.intervene.splice import splice
@@ -50,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ExtractError, ValueError)
+    launch.run(main)

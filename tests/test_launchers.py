@@ -91,3 +91,10 @@ def test_flags_go_before_the_file(launch: Callable, tmp_path: Path) -> None:
     assert (status, text) == (1, "error: topk=5 is more than latents=4; lower topk or add latents\n")
     path.write_text(path.read_text()[:-20])
     assert launch("train", "--workdir=run", f"--config={path}")[1].startswith(f"error: {path}: not the JSON object of")
+
+
+def test_an_error_with_a_mend_has_no_traceback() -> None:
+    """Whatever wrong value the library names."""
+    program = "from experiments import launch\ndef main(): raise ValueError('topk=9: lower it')\nlaunch.run(main)"
+    done = programs.run(dict(os.environ), "-c", program)
+    assert (done.returncode, done.stderr) == (1, "error: topk=9: lower it\n")
