@@ -1,8 +1,10 @@
 """Files that are whole or absent: written beside their place, flushed to disk, then renamed into it."""
 
+import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 PARTIAL = ".partial"
 """Suffix of a file that its writer has not finished. Nobody reads one."""
@@ -30,6 +32,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_bytes`, of the text in UTF-8."""
     write_bytes(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises `ValueError` naming `path` where it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); restore the file, or delete it and make it again") from error
 
 
 def _flush(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tcr_jax.files import write_bytes, write_text
+from tcr_jax.files import read_json, write_bytes, write_text
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
@@ -30,3 +30,11 @@ def test_many_may_write_one_file_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda text: write_text(path, text), texts))
     assert path.read_text() in texts and list(tmp_path.iterdir()) == [path]
+
+
+def test_damaged_json_is_named(tmp_path: Path) -> None:
+    """With where it breaks off."""
+    path = tmp_path / "summary.json"
+    path.write_text('{"a": ')
+    with pytest.raises(ValueError, match=r"summary.json: not JSON \(Expecting value: line 1 column 7"):
+        read_json(path)
