@@ -3,11 +3,11 @@
     python -m experiments.evaluate --workdir=DIR [--only=dictionary,prediction] [--others=DIR2,DIR3] [--labelled=STORE]
 
 Writes evaluation.json: one object a yardstick, written as soon as it is there. One that the file holds already
-is not measured again: delete the file to begin anew. A yardstick that fails is named at the end; the others go on.
+is not measured again, unless it was of other runs than --others: delete the file to begin anew. A yardstick that fails
+is named at the end; the others go on.
 """
 
 import itertools
-import json
 import subprocess
 import sys
 import time
@@ -19,9 +19,10 @@ import numpy as np
 from absl import flags
 
 from experiments import launch
-from tcr_jax.checkpoint import Run, load_run
+from tcr_jax.checkpoint import CheckpointError, Run, load_run
 from tcr_jax.config import ConfigError
-from tcr_jax.files import write_text
+from tcr_jax.files import read_json, write_text
+from tcr_jax.params import Params
 from tcr_jax.relations.tables import to_json
 from tcr_jax.store import Batch, Store, ordered_batches
 from tcr_jax.store.split import Split
@@ -38,6 +39,7 @@ _OTHERS = flags.DEFINE_list("others", [], "directories of runs from other seeds 
 _LABELLED = flags.DEFINE_string("labelled", None, "store of labelled texts, for the probing")
 _LAGS = flags.DEFINE_integer("lags", 3, "tokens back, where a yardstick fits a process of its own", 1)
 _PARENTS = flags.DEFINE_integer("parents", 32, "parents a concept at most, where such a process is to be sparse", 1)
+_DISTANCE = flags.DEFINE_integer("distance", 100, "tokens back to the distant past, for the prediction", 1)
 _BATCH = flags.DEFINE_integer("batch", 16, "contexts encoded at a time", 1)
 
 Figures = dict[str, Any]
@@ -69,7 +71,13 @@ class Subject:
         out.parent.mkdir(exist_ok=True)
         command = [sys.executable, "-m", f"experiments.{name}", f"--workdir={self.workdir}", *flag]
         subprocess.run([*command, f"--out={out}"], check=True)
-        return json.loads(out.read_text(encoding="utf-8"))
+        return read_json(out)
+
+    def other(self, workdir: str) -> Params:
+        """The parameters of another run, which must be of the same activations."""
+        run = load_run(workdir)
+        self.run.check_source(run.source, workdir)
+        return run.params
 
 
 def dictionary(subject: Subject) -> Figures:
@@ -88,6 +96,7 @@ def prediction(subject: Subject) -> Figures:
         lambda: subject.batches("heldout"),
         lags=_LAGS.value,
         parents=_PARENTS.value,
+        distance=_DISTANCE.value,
         processes={"trained": process} if predicts else None,
         domains={n: subject.domains[d] for n, d in enumerate(subject.domain_n) if d >= 0},
     )
@@ -110,21 +119,23 @@ def probing(subject: Subject) -> Figures:
 
 def recurrence(subject: Subject) -> Figures:
     """Concepts and edges that come back in other runs."""
-    return {other: stability(subject.run.params, load_run(other).params) for other in _OTHERS.value}
+    return {other: stability(subject.run.params, subject.other(other)) for other in _OTHERS.value}
 
 
 def selection(subject: Subject) -> Figures:
     """Concepts that one other run has too, judged by another one that had no say."""
-    if len(_OTHERS.value) < 2:
-        raise ConfigError(f"selection has {len(_OTHERS.value)} of two other runs: name them with --others=DIR2,DIR3")
     rows_kd = subject.run.params.dictionary.decoder_kd
-    matching = {other: match_concepts(rows_kd, load_run(other).params.dictionary.decoder_kd) for other in _OTHERS.value}
+    matching = {other: match_concepts(rows_kd, subject.other(other).dictionary.decoder_kd) for other in _OTHERS.value}
     return {
-        f"chosen by {chooser}, judged by {judge}": {
-            f"over {alike:g}": chosen_pw_mcc(matching[chooser], matching[judge], alike) for alike in CHOSEN
-        }
-        for chooser, judge in itertools.permutations(_OTHERS.value, 2)
+        name: {f"over {alike:g}": chosen_pw_mcc(matching[chooser], matching[judge], alike) for alike in CHOSEN}
+        for name, (chooser, judge) in choices().items()
     }
+
+
+def choices() -> dict[str, tuple[str, str]]:
+    """Every other run that chooses with every one that judges, by the name of their figures."""
+    pairs = itertools.permutations(_OTHERS.value, 2)
+    return {f"chosen by {chooser}, judged by {judge}": (chooser, judge) for chooser, judge in pairs}
 
 
 def interventions(subject: Subject) -> Figures:
@@ -132,7 +143,7 @@ def interventions(subject: Subject) -> Figures:
     out = subject.workdir / "interventions"
     command = [sys.executable, "-m", "experiments.intervene", f"--workdir={subject.workdir}", f"--out={out}"]
     subprocess.run([*command, f"--store={subject.store_path}"], check=True)
-    return json.loads((out / "interventions.json").read_text(encoding="utf-8"))
+    return read_json(out / "interventions.json")
 
 
 YARDSTICKS: tuple[Callable[[Subject], Figures], ...] = (
@@ -154,20 +165,43 @@ def chosen(subject: Subject) -> list[Callable[[Subject], Figures]]:
         unknown = set(_ONLY.value) - set(by_name)
         if unknown:
             raise ConfigError(f"only={unknown.pop()!r} is no yardstick; choose of {', '.join(by_name)}")
+        for name in _ONLY.value:
+            if lacking := missing(name, subject.run):
+                raise ConfigError(f"{name} {lacking}")
         return [by_name[name] for name in _ONLY.value]
-    left_out = {"probing": not _LABELLED.value, "recurrence": not _OTHERS.value, "selection": len(_OTHERS.value) < 2}
-    left_out["interventions"] = subject.run.params.process.b_lkk is None
-    return [yardstick for name, yardstick in by_name.items() if not left_out.get(name)]
+    return [yardstick for name, yardstick in by_name.items() if not missing(name, subject.run)]
+
+
+def missing(name: str, run: Run) -> str | None:
+    """What a yardstick lacks, with the mend."""
+    others = len(_OTHERS.value)
+    match name:
+        case "probing" if not _LABELLED.value:
+            return "has no labelled texts: name their store with --labelled=STORE"
+        case "recurrence" if others < 1:
+            return "has no other run: name one with --others=DIR2"
+        case "selection" if others < 2:
+            return f"has {others} of two other runs: name them with --others=DIR2,DIR3"
+        case "interventions" if run.params.process.b_lkk is None:
+            return "has no delayed effects to test: evaluate a run of mode=both or temporal"
+    return None
+
+
+def stands(name: str, figures: Figures) -> bool:
+    """Whether figures that are there need not be measured again: those of other runs must be of the same ones."""
+    of_others = {"recurrence": set(_OTHERS.value), "selection": set(choices())}
+    return name not in of_others or set(figures) - {"seconds"} == of_others[name]
 
 
 def main() -> None:
     subject = Subject(Path(_WORKDIR.value))
     out = Path(_OUT.value) if _OUT.value else subject.workdir / "evaluation.json"
-    found: dict[str, Figures] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Figures] = read_json(out) if out.exists() else {}
     failed: list[str] = []
     for yardstick in chosen(subject):
         name = yardstick.__name__
-        if name in found:
+        if name in found and stands(name, found[name]):
             print(f"{name}: kept from {out}", flush=True)
             continue
         print(f"{name}: {yardstick.__doc__}", flush=True)
@@ -176,6 +210,9 @@ def main() -> None:
             figures = yardstick(subject)
         except subprocess.CalledProcessError as error:
             failed.append(f"{name}: {' '.join(error.cmd[1:])} ended with status {error.returncode}")
+            continue
+        except (ValueError, CheckpointError) as error:
+            failed.append(f"{name}: {error}")
             continue
         found[name] = {**figures, "seconds": time.monotonic() - started}
         write_text(out, to_json(found))
@@ -188,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    launch.run(main, ValueError)
+    launch.run(main)

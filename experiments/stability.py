@@ -8,7 +8,6 @@ fits delayed edges on each half, and looks on each half for the edges that the o
 """
 
 import itertools
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from experiments import launch
 from tcr_jax.checkpoint import load_run
 from tcr_jax.config import ConfigError
 from tcr_jax.files import write_text
-from tcr_jax.identify import NotIdentifiable
 from tcr_jax.params import Dictionary
+from tcr_jax.relations.tables import to_json
 from tcr_jax.store import Store
 from tcr_jax.store.split import Split
 from tcr_jax.yardsticks.certification import Certificate, EdgeFit, certify, edge_fit
@@ -116,15 +115,19 @@ def main() -> None:
     runs, store = _RUNS.value or [], _STORE.value or ""
     if bool(runs) == bool(store) or len(runs) not in (0, 2):
         raise ConfigError("give either two runs, --runs=DIR,DIR, or a store, --store=DIR")
+    if _OUT.value:
+        Path(_OUT.value).parent.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Any]
     if runs:
-        figures = dict(stability(load_run(runs[0]).params, load_run(runs[1]).params))
+        first, second = (load_run(run) for run in runs)
+        first.check_source(second.source, runs[1])
+        figures = dict(stability(first.params, second.params))
         say("second run against first", **figures)
     else:
         figures = halves(store)
     if _OUT.value:
-        write_text(Path(_OUT.value), json.dumps(figures, indent=1) + "\n")
+        write_text(Path(_OUT.value), to_json(figures))
 
 
 if __name__ == "__main__":
-    launch.run(main, NotIdentifiable)
+    launch.run(main)

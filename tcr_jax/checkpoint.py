@@ -50,14 +50,19 @@ class Run(NamedTuple):
     step: int
     damaged: list[str]  # later checkpoints that were passed over, in words
 
-    def check_source(self, other: Source) -> None:
-        """Raises `CheckpointError` where activations from `other` are not of the kind the model was trained on."""
+    def check_source(self, other: Source, name: str = "the store") -> None:
+        """Raises `CheckpointError` where activations from `other` are not of the kind the model was trained on.
+
+        Args:
+          other: where they are from.
+          name: what they are called in the message: a store, or the directory of another run.
+        """
         kind = ("model", "layer", "hook", "width", "dtype")
         wrong = [line for line in self.source.differences(other) if line.split(":")[0] in kind]
         if wrong:
             raise CheckpointError(
-                f"the store's activations are not those the model was trained on (trained on -> store): "
-                f"{'; '.join(wrong)}. Use a store of the same model, layer and dtype"
+                f"the activations of {name} are not those the model was trained on (trained on -> there): "
+                f"{'; '.join(wrong)}. Use others of the same model, layer and dtype"
             )
 
 

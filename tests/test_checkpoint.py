@@ -210,6 +210,8 @@ def test_a_run_refuses_activations_of_another_kind(saved: Path) -> None:
     run.check_source(dataclasses.replace(SOURCE, text="held-out", context=9))
     with pytest.raises(CheckpointError, match="width: 8 -> 10; dtype: 'float32' -> 'bfloat16'"):
         run.check_source(dataclasses.replace(SOURCE, width=10, dtype="bfloat16"))
+    with pytest.raises(CheckpointError, match="the activations of runs/other are not those .* layer: 1 -> 2"):
+        run.check_source(dataclasses.replace(SOURCE, layer=2), "runs/other")
 
 
 def test_the_fingerprint_sees_every_bit() -> None:

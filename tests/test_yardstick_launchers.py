@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from tcr_jax import Config
 from tcr_jax.loop import train
 from tcr_jax.mesh import make_mesh
+from tcr_jax.store import Source, import_arrays
 from tests import programs
 
 
@@ -30,8 +32,14 @@ def test_hurdle(workdir: Path, tmp_path: Path, cache: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = {row["model"]: row for row in json.loads(out.read_text())}
     assert list(rows) == ["previous token", "current token", "bigram", "own", "both"]
-    assert 0 < rows["own"]["b"] < 0.07 and rows["own"]["m"] == 0 < rows["both"]["m"] < 0.5
+    assert 0 < rows["own"]["b_fires"] < 0.07 and rows["own"]["m_fires"] == 0 < rows["both"]["m_fires"] < 0.5
     assert all(set(row["gain"]["all"]) == {"fires", "sign", "size"} for row in rows.values())
+    again = ("--models=own", "--parts=size", *flags[1:])
+    done = programs.run(programs.environment(cache), "-m", "experiments.hurdle", f"--workdir={workdir}", *again)
+    assert done.returncode == 0, done.stderr
+    *kept, own = json.loads(out.read_text())  # rows of other models stay; of a part that was not fitted nothing is said
+    assert kept == [row for name, row in rows.items() if name != "own"]
+    assert own["model"] == "own" and own["b_size"] > 0 and "b_fires" not in own
 
 
 def test_stability(small_store: Path, tmp_path: Path, cache: Path) -> None:
@@ -54,6 +62,49 @@ def test_stability(small_store: Path, tmp_path: Path, cache: Path) -> None:
     assert {row["fit"].split(",")[0] for row in figures["certificates"]} == {"plain", "within bigrams"}
     for row in figures["certificates"]:
         assert row["chosen"] >= row["comparable"] >= row["same_sign"] >= row["certified"]
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a step on activations of another width and layer."""
+    directory = tmp_path_factory.mktemp("wide")
+    source = Source(model="synthetic", layer=2, width=6, context=8, dtype="float32")
+    x_btd, token_bt = np.random.default_rng(0).normal(size=(20, 8, 6)).astype(np.float32), np.zeros((20, 8), int)
+    import_arrays(directory / "store", source, x_btd, token_bt, skip_first=0, outlier_norm=np.inf)
+    config = Config(store=str(directory / "store"), latents=16, topk=4, lags=1, batch=8, steps=2, decay=0.5)
+    train(config, directory / "run", make_mesh(config))
+    return directory / "run"
+
+
+def test_stability_of_runs(workdir: Path, wide: Path, tmp_path: Path, cache: Path) -> None:
+    """A share of nothing is null, as JSON has no NaN; a run of other activations is refused by its directory."""
+    out, environment = tmp_path / "new" / "figures.json", programs.environment(cache)
+    command = ("-m", "experiments.stability", f"--out={out}")
+    done = programs.run(environment, *command, f"--runs={workdir},{workdir}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text(), parse_constant=pytest.fail)["pw_mcc"] == pytest.approx(1)
+    done = programs.run(environment, *command, f"--runs={workdir},{wide}")
+    assert done.returncode == 1 and f"the activations of {wide} are not those" in done.stderr
+    assert "layer: 1 -> 2; width: 16 -> 6" in done.stderr
+
+
+def test_evaluate_with_others(workdir: Path, wide: Path, tmp_path: Path, cache: Path) -> None:
+    """Figures are of the other runs that are named; what cannot be measured is said, and the others go on."""
+    out, environment = tmp_path / "evaluation.json", programs.environment(cache)
+
+    def run(*flags: str) -> subprocess.CompletedProcess[str]:
+        return programs.run(environment, "-m", "experiments.evaluate", f"--workdir={workdir}", f"--out={out}", *flags)
+
+    done = run("--only=recurrence")
+    assert done.returncode == 1 and "recurrence has no other run: name one with --others=DIR2" in done.stderr
+    out.write_text('{"recurrence": {"seconds": 1.0}, "dictionary": {"fvu": 0.5}}')
+    done = run("--only=recurrence,dictionary", f"--others={workdir}")
+    assert done.returncode == 0 and f"dictionary: kept from {out}" in done.stdout, done.stderr
+    assert json.loads(out.read_text())["recurrence"][str(workdir)]["pw_mcc"] == pytest.approx(1)
+    out.unlink()
+    done = run("--only=prediction,recurrence,dictionary", "--lags=30", f"--others={wide}")
+    assert done.returncode == 1 and list(json.loads(out.read_text())) == ["dictionary"]
+    assert "\nprediction: " in done.stderr and f"\nrecurrence: the activations of {wide} are not those" in done.stderr
 
 
 T = ("t_first", "t_second")

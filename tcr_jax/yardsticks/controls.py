@@ -36,7 +36,11 @@ def distant(batches: Iterable[Batch], distance: int) -> Iterator[Batch]:
     """Every token behind the one `distance` before it in its document, as a context of two: lag 1 there is that far.
 
     What a prediction from there reaches is topic and position, not sequence.
+
+    Raises:
+      ValueError: no document has so many tokens, as far as the batches go.
     """
+    found = False
     for batch in batches:
         document_bt = np.asarray(batch.document_bt)
         tokens = document_bt.shape[1] - distance
@@ -45,7 +49,10 @@ def distant(batches: Iterable[Batch], distance: int) -> Iterator[Batch]:
         pair = [(values[:, :tokens], values[:, distance:]) for values in batch]
         x_btd, token_bt, pair_bt = (np.stack(ends, axis=2).reshape(-1, 2, *ends[0].shape[2:]) for ends in pair)
         same_b = pair_bt[:, 0] == pair_bt[:, 1]
+        found |= bool((same_b & (pair_bt[:, 0] >= 0)).any())
         yield Batch(x_btd, token_bt, np.where(same_b[:, None], pair_bt, DROPPED))
+    if not found:
+        raise ValueError(f"distance={distance}: no document has a token so far behind another; lower distance")
 
 
 def co_occurring(fires: CodeMoments, parents: int, support: int = 10) -> jax.Array:

@@ -45,6 +45,8 @@ def test_distant_pairs() -> None:
     assert pairs.x_btd.shape == (8, 2, 1) and (pairs.token_bt == pairs.x_btd[..., 0]).all()
     with pytest.raises(ValueError, match="distance=6: contexts have 6 tokens"):
         next(distant([Batch(x_btd, x_btd[..., 0], document_bt)], 6))
+    with pytest.raises(ValueError, match="distance=5: no document has a token so far behind another; lower distance"):
+        list(distant([Batch(x_btd[:1], x_btd[:1, :, 0], document_bt[:1])], 5))
 
 
 def test_lift_finds_what_fires_together() -> None:
