@@ -39,6 +39,7 @@ _EFFECT = flags.DEFINE_float("effect", 0.02, "standardised effect that an edge p
 
 
 def main() -> None:
+    Path(_OUT.value).parent.mkdir(parents=True, exist_ok=True)
     run = load_run(_WORKDIR.value)
     store = Store.open(_STORE.value or run.config.store)
     run.check_source(store.description.source)
@@ -52,7 +53,7 @@ def main() -> None:
     kept_lkk = confirmed(first, second, std_k, t=_T.value, effect=_EFFECT.value)
     lag = 0 if _PRESENT.value else 1
     edges = edge_table(kept_lkk, first, second, std_k, strength_k, lag_of_first=lag, first_t=_FIRST.value)
-    write_text(Path(_OUT.value), to_csv(edges))
+    write_text(Path(_OUT.value), to_csv(edges, run.params.dictionary.decoder_kd))
     _report(kept_lkk, first, second, std_k)
 
 

@@ -21,6 +21,7 @@ from absl import flags
 
 from experiments import launch
 from tcr_jax.checkpoint import load_run
+from tcr_jax.config import ConfigError
 from tcr_jax.files import write_bytes, write_text
 from tcr_jax.intervene.edges import Intervention
 from tcr_jax.intervene.table import Found, from_csv
@@ -52,21 +53,29 @@ _LIMIT = flags.DEFINE_integer("limit", None, "held-out contexts read at most (de
 
 
 def main() -> None:
-    run, page = load_run(_WORKDIR.value), Path(_PAGE.value)
+    page = Path(_PAGE.value)
+    if not page.suffix:
+        raise ConfigError(f"page={page} has no ending, and pictures go to a folder of that name: give {page}.md")
+    run = load_run(_WORKDIR.value)
+    dictionary = run.params.dictionary
     store = Store.open(_STORE.value or run.config.store)
     run.check_source(store.description.source)
     found = from_csv(Path(_INTERVENTIONS.value).read_text(encoding="utf-8"), _INTERVENTIONS.value)
-    beyond = {edge[:3]: edge for path in _BEYOND.value for edge in _edges(path)}
-    all_delayed, all_present = _edges(_DELAYED.value), _edges(_PRESENT.value)
+    beyond = {edge[:3]: edge for path in _BEYOND.value for edge in _edges(path, dictionary)}
+    all_delayed, all_present = (_edges(path, dictionary) for path in (_DELAYED.value, _PRESENT.value))
+    if any(edge.lag == 0 for edge in all_delayed):
+        raise ConfigError(f"{_DELAYED.value}: has edges within the token (lag 0): give it as --instantaneous")
+    if any(edge.lag > 0 for edge in all_present):
+        raise ConfigError(f"{_PRESENT.value}: has edges of earlier tokens (lag 1 or more): give it as --delayed")
     delayed, present = (
-        [_relation(edge, beyond, found, run.params.dictionary) for edge in _between(edges)[: _COUNT.value]]
+        [_relation(edge, beyond, found, dictionary) for edge in _between(edges)[: _COUNT.value]]
         for edges in (all_delayed, all_present)
     )
     records = store.contexts("heldout", run.config.heldout)
     if _LIMIT.value is not None and len(records) > _LIMIT.value:
         records = records[np.linspace(0, len(records), _LIMIT.value, endpoint=False).astype(int)]
     shown = [relation.edge for relation in delayed + present]
-    contexts = collect(run.params.dictionary, shown, store, records, shown=2, examples=1)
+    contexts = collect(dictionary, shown, store, records, shown=2, examples=1)
     domains = folders.domains(store.documents)
     counts = [_counts(edges, beyond) for edges in (all_delayed, all_present)]
     text = _text(delayed, present, contexts, Writer(store.pieces, run.config.heldout), domains, counts)
@@ -80,8 +89,8 @@ def main() -> None:
     print(page)
 
 
-def _edges(path: str) -> list[CertifiedEdge]:
-    return edge_table.from_csv(Path(path).read_text(encoding="utf-8"), path)
+def _edges(path: str, dictionary: Dictionary) -> list[CertifiedEdge]:
+    return edge_table.from_csv(Path(path).read_text(encoding="utf-8"), path, dictionary.decoder_kd)
 
 
 def _between(edges: Iterable[CertifiedEdge]) -> list[CertifiedEdge]:

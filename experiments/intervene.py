@@ -11,23 +11,22 @@ A table of edges (experiments.certify writes one) takes the place of the run's o
 not selected. Tested are its first edges between two concepts, and beside them those of their sources with themselves.
 """
 
-import csv
 import os
 from pathlib import Path
 from typing import cast, get_args
 
-import jax.numpy as jnp
-import numpy as np
 from absl import flags
 
 from experiments import launch
 from tcr_jax.checkpoint import Run, load_run
+from tcr_jax.config import ConfigError
 from tcr_jax.files import write_bytes, write_text
-from tcr_jax.params import Params, Process
+from tcr_jax.params import Params
 from tcr_jax.relations.edges import rank
 from tcr_jax.relations.evidence import gather
 from tcr_jax.relations.tables import to_json
 from tcr_jax.store import Store, ordered_batches
+from tcr_jax.yardsticks.edge_table import from_csv, to_process
 
 for _name, _value in {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
     os.environ.setdefault(_name, _value)  # read on import: what they print would be in the way of ours
@@ -77,12 +76,13 @@ def main() -> None:
     run.check_source(store.description.source)
     params, edges = _selected(run, Path(_EDGES.value)) if _EDGES.value else (run.params, _strongest(run, store))
     heldout = run.config.heldout
+    passages = _unseen(store, heldout)
     result = study(
         load_model(run.source.model, torch.float32, device=_DEVICE.value),
         params,
         run.source.layer,
         list(read_passages(store, "train", heldout, _TRAINING.value)),
-        _unseen(store, heldout),
+        passages,
         edges,
         edited_layers=_EDITED_LAYERS.value,
         method=cast(Carry, _CARRY.value),
@@ -106,7 +106,13 @@ def _progress(what: str, done: int, total: int) -> None:
 def _unseen(store: Store, heldout: float) -> list[Passage]:
     """Held-out passages of documents that no earlier run has read."""
     seen = {passage.document for passage in read_passages(store, "heldout", heldout, _AFTER.value)}
-    return [p for p in read_passages(store, "heldout", heldout, _HELDOUT.value) if p.document not in seen]
+    unseen = [p for p in read_passages(store, "heldout", heldout, _HELDOUT.value) if p.document not in seen]
+    if not unseen:
+        raise ConfigError(
+            f"after={_AFTER.value} leaves nothing of heldout_contexts={_HELDOUT.value}: give more --heldout_contexts, "
+            "or a lower --after"
+        )
+    return unseen
 
 
 def _strongest(run: Run, store: Store) -> list[Edge]:
@@ -121,27 +127,14 @@ def _strongest(run: Run, store: Store) -> list[Edge]:
 
 def _selected(run: Run, path: Path) -> tuple[Params, list[Edge]]:
     """The process that a table lists, and the edges to be tested: see above."""
-    edges, k = _read_edges(path), len(run.params.dictionary.encoder_kd)
-    b_lkk = np.zeros((max((edge.lag for edge in edges), default=1), k, k), np.float32)
-    for edge in edges:
-        b_lkk[edge.lag - 1, edge.target, edge.source] = edge.effect
+    rows_kd, columns = run.params.dictionary.decoder_kd, Edge._fields[:3] + ("weight",)
+    table = from_csv(path.read_text(encoding="utf-8"), str(path), rows_kd, columns)
+    delayed = [edge for edge in table if edge.lag > 0]
+    edges = [Edge(*edge[:4]) for edge in delayed]
     between = [edge for edge in edges if edge.source != edge.target][: _COUNT.value]
     sources = {edge.source for edge in between}
     own = [edge for edge in edges if edge.source == edge.target and edge.source in sources]
-    return run.params.replace(process=Process(b_lkk=jnp.asarray(b_lkk), m_kk=None, intercept_k=None)), between + own
-
-
-def _read_edges(path: Path) -> list[Edge]:
-    """Delayed edges, in the order of the file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        missing = {"source", "target", "lag", "weight"} - set(table.fieldnames or ())
-        if missing:
-            raise ExtractError(
-                f"{path}: no column {', '.join(sorted(missing))}; give a table as experiments.relations writes"
-            )
-        edges = [Edge(int(r["source"]), int(r["target"]), int(r["lag"]), float(r["weight"])) for r in table]
-    return [edge for edge in edges if edge.lag > 0]
+    return run.params.replace(process=to_process(delayed, len(rows_kd))), between + own
 
 
 def _write(result: Study, out: Path) -> None:

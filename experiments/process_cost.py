@@ -90,6 +90,7 @@ def other_size(text: str) -> tuple[int, int, int]:
 
 def main() -> None:
     others = [other_size(text) for text in _AT.value]
+    Path(_OUT.value).parent.mkdir(parents=True, exist_ok=True)
     run = load_run(_WORKDIR.value)
     store = Store.open(_STORE.value or run.config.store)
     run.check_source(store.description.source)

@@ -16,7 +16,6 @@ from absl import flags
 from experiments import launch
 from tcr_jax.checkpoint import load_run
 from tcr_jax.config import ConfigError
-from tcr_jax.params import Process
 from tcr_jax.yardsticks.edge_table import CertifiedEdge, from_csv, to_process
 from tcr_jax.yardsticks.stability import EdgeRecurrence, edge_recurrence, match_concepts
 
@@ -30,11 +29,12 @@ def main() -> None:
         raise ConfigError(
             f"{len(_WORKDIRS.value)} --workdir and {len(_TABLES.value)} --edges: give two runs or more, a table each"
         )
-    rows = [np.asarray(load_run(workdir).params.dictionary.decoder_kd) for workdir in _WORKDIRS.value]
-    tables = [_between(from_csv(Path(name).read_text(encoding="utf-8"), name)) for name in _TABLES.value]
-    processes = [
-        _process(name, table, len(rows_kd)) for name, table, rows_kd in zip(_TABLES.value, tables, rows, strict=True)
-    ]
+    runs = [load_run(workdir) for workdir in _WORKDIRS.value]
+    for run, workdir in zip(runs, _WORKDIRS.value, strict=True):
+        runs[0].check_source(run.source, workdir)
+    rows = [np.asarray(run.params.dictionary.decoder_kd) for run in runs]
+    tables = [_between(name, rows_kd) for name, rows_kd in zip(_TABLES.value, rows, strict=True)]
+    processes = [to_process(table, len(rows_kd)) for table, rows_kd in zip(tables, rows, strict=True)]
     pairs = [(a, b, match_concepts(rows[a], rows[b])) for a, b in itertools.permutations(range(len(rows)), 2)]
     print("edges               number  both ends matched  come back         by chance")
     _show("all", [edge_recurrence(processes[a], processes[b], matching) for a, b, matching in pairs])
@@ -43,17 +43,10 @@ def main() -> None:
         _show(f"first {first:,}", [edge_recurrence(chosen[a], processes[b], matching) for a, b, matching in pairs])
 
 
-def _between(table: list[CertifiedEdge]) -> list[CertifiedEdge]:
-    """The edges between two concepts, in the order of the table."""
+def _between(name: str, rows_kd: np.ndarray) -> list[CertifiedEdge]:
+    """The edges between two concepts of a run, in the order of the table."""
+    table = from_csv(Path(name).read_text(encoding="utf-8"), name, rows_kd)
     return [edge for edge in table if edge.source != edge.target]
-
-
-def _process(name: str, table: list[CertifiedEdge], latents: int) -> Process:
-    """As parameters; what is wrong with a table is said with its name."""
-    try:
-        return to_process(table, latents)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
 
 
 def _show(name: str, found: list[EdgeRecurrence]) -> None:

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_store: Path, cache: P
 
 def rows(path: Path) -> list[dict[str, float]]:
     table = csv.DictReader(path.read_text().splitlines())
-    return [{name: float(value) for name, value in row.items()} for row in table]
+    return [{name: float(value) for name, value in row.items() if name != "run"} for row in table]
 
 
 def test_delayed_edges_are_slopes_of_both_halves(folder: Path, small_store: Path) -> None:
@@ -105,3 +105,8 @@ def test_page(folder: Path, small_store: Path, tmp_path: Path, cache: Path) -> N
     assert text.count("<code>") >= 8 and text.count("not tested") == 2
     assert {path.name for path in (tmp_path / "page").iterdir()} == {"effects.png", "signs_by_rank.png"}
     shutil.rmtree(tmp_path / "page")
+    swapped = [flag.replace("present.csv", "delayed.csv") for flag in command]
+    done = programs.run(programs.environment(cache), *swapped)
+    assert done.returncode == 1 and f"{folder / 'delayed.csv'}: has edges of earlier tokens" in done.stderr
+    done = programs.run(programs.environment(cache), *command, f"--page={tmp_path / 'page'}")
+    assert done.returncode == 1 and "has no ending" in done.stderr and not (tmp_path / "page").exists()

@@ -125,8 +125,8 @@ def test_certify(workdir: Path, tmp_path: Path, cache: Path) -> None:
         assert 1 <= int(row["lag"]) <= 2 and all(value * np.sign(weight) > 0.5 for value in t)
 
 
-def test_recurrence(workdir: Path, tmp_path: Path, cache: Path) -> None:
-    """A run's own edges all come back; a table too few, and the table of another run, are named with the mend."""
+def test_recurrence(workdir: Path, wide: Path, tmp_path: Path, cache: Path) -> None:
+    """A run's own edges all come back; a table too few, and a run or the table of a run of others, are named."""
     out, environment = tmp_path / "edges.csv", programs.environment(cache)
     header = "source,target,lag,weight,predicted,t_first,t_second\n"
     out.write_text(header + "1,2,1,0.5,3,9,9\n4,4,1,0.9,2,9,9\n3,2,1,-0.5,1,9,9\n")
@@ -141,4 +141,18 @@ def test_recurrence(workdir: Path, tmp_path: Path, cache: Path) -> None:
     other = tmp_path / "other.csv"
     other.write_text(header + "1,2,1,0.5,3,9,9\n100000,2,1,0.5,3,9,9\n")
     done = programs.run(environment, *command, f"--edges={other}")
-    assert done.returncode == 1 and f"{other}: edge 2 joins concepts 100000 and 2" in done.stderr
+    assert done.returncode == 1 and f"{other}, line 3: joins concepts 100000 and 2" in done.stderr
+    done = programs.run(environment, *command[:-1], f"--workdir={wide}", f"--edges={out}")
+    assert done.returncode == 1 and f"the activations of {wide} are not those" in done.stderr
+
+
+def test_intervene_reads_first(workdir: Path, tmp_path: Path, cache: Path) -> None:
+    """Before the language model is there: edges of other concepts, and contexts of which none is left."""
+    table, environment = tmp_path / "edges.csv", programs.environment(cache)
+    command = ("-m", "experiments.intervene", f"--workdir={workdir}", f"--edges={table}", f"--out={tmp_path}")
+    table.write_text("source,target,lag,weight\n1,2,1,0.5\n1,16,1,0.5\n")
+    done = programs.run(environment, *command)
+    assert done.returncode == 1 and f"{table}, line 3: joins concepts 1 and 16 where the" in done.stderr
+    table.write_text("source,target,lag,weight\n1,2,1,0.5\n")
+    done = programs.run(environment, *command, "--after=400", "--heldout_contexts=400")
+    assert done.returncode == 1 and "after=400 leaves nothing of heldout_contexts=400: give more" in done.stderr

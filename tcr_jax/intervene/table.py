@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
+from tcr_jax.csv_rows import read_rows
 from tcr_jax.intervene.edges import Intervention
 
 Found = Mapping[tuple[str, str], Sequence[Intervention]]
@@ -26,17 +27,21 @@ def from_csv(text: str, name: str) -> dict[tuple[str, str], list[Intervention]]:
     """Reads `to_csv`.
 
     Raises:
-      ValueError: a column is missing from the table called `name`.
+      ValueError: a column is missing from the table called `name`, a line cannot be read, or there is none.
     """
-    table = csv.DictReader(io.StringIO(text))
-    missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
-    if missing:
-        raise ValueError(f"{name}: no column {', '.join(missing)}; give the table that experiments.intervene writes")
+    mend = "give the table that experiments.intervene writes"
+    rows = read_rows(text, name, COLUMNS, _row, mend)
+    if not rows:
+        raise ValueError(f"{name}: no line under the names; {mend}")
     found: dict[tuple[str, str], list[Intervention]] = {}
-    for row in table:
-        source, target, lag, *changes, occurrences = (row[column] for column in Intervention._fields)
-        effect, dose, direct, process, measured, error = map(float, changes)
-        whole = int(source), int(target), int(lag), int(occurrences)
-        edge = Intervention(*whole[:3], effect, dose, direct, process, measured, error, whole[3])
-        found.setdefault((row["edit"], row["set"]), []).append(edge)
+    for kind, edge in rows:
+        found.setdefault(kind, []).append(edge)
     return found
+
+
+def _row(cells: Mapping[str, str]) -> tuple[tuple[str, str], Intervention]:
+    source, target, lag, *changes, occurrences = (cells[column] for column in Intervention._fields)
+    effect, dose, direct, process, measured, error = map(float, changes)
+    whole = int(source), int(target), int(lag), int(occurrences)
+    edge = Intervention(*whole[:3], effect, dose, direct, process, measured, error, whole[3])
+    return (cells["edit"], cells["set"]), edge

@@ -1,6 +1,7 @@
 """Certified edges as a table: which come first, and the CSV between the programs that read it."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,8 +9,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from tcr_jax.csv_rows import read_rows
 from tcr_jax.params import Process
+from tcr_jax.typing import Array
 from tcr_jax.yardsticks.slopes import Slopes
+
+RUN = "run"
+"""The column that says whose concepts they are; tables made before there was one lack it."""
 
 
 class CertifiedEdge(NamedTuple):
@@ -59,16 +65,7 @@ def to_process(edges: Sequence[CertifiedEdge], latents: int) -> Process:
     """B with the weights of these edges and zero elsewhere, and M likewise where the table has edges of lag 0.
 
     The weights are slopes on one source at a time: compare such processes, but do not predict with them.
-
-    Raises:
-      ValueError: an edge names a concept that a dictionary of `latents` does not have.
     """
-    for number, edge in enumerate(edges, 1):
-        if not (0 <= edge.source < latents and 0 <= edge.target < latents):
-            raise ValueError(
-                f"edge {number} joins concepts {edge.source} and {edge.target} and the dictionary has {latents}: "
-                "give the table that was made with this run"
-            )
     weight_lkk = np.zeros((max((edge.lag for edge in edges), default=0) + 1, latents, latents), np.float32)
     for edge in edges:
         weight_lkk[edge.lag, edge.target, edge.source] = edge.weight
@@ -77,29 +74,45 @@ def to_process(edges: Sequence[CertifiedEdge], latents: int) -> Process:
     return Process(b_lkk=jnp.asarray(weight_lkk[1:]), m_kk=m_kk, intercept_k=None)
 
 
-def to_csv(edges: Sequence[CertifiedEdge]) -> str:
-    """One line an edge under a line of names; six digits."""
-    text = io.StringIO()
+def digest(decoder_kd: Array | np.ndarray) -> str:
+    """What a run's concepts are known by: 12 hex digits of the SHA-256 of their directions, as float32."""
+    return hashlib.sha256(np.ascontiguousarray(decoder_kd, "<f4").tobytes()).hexdigest()[:12]
+
+
+def to_csv(edges: Sequence[CertifiedEdge], decoder_kd: Array | np.ndarray) -> str:
+    """One line an edge of these concepts under a line of names; six digits."""
+    text, run = io.StringIO(), digest(decoder_kd)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CertifiedEdge._fields)
-    writer.writerows((*edge[:3], *(f"{number:.6g}" for number in edge[3:])) for edge in edges)
+    writer.writerow((*CertifiedEdge._fields, RUN))
+    writer.writerows((*edge[:3], *(f"{number:.6g}" for number in edge[3:]), run) for edge in edges)
     return text.getvalue()
 
 
-def from_csv(text: str, name: str) -> list[CertifiedEdge]:
+def from_csv(
+    text: str, name: str, decoder_kd: Array | np.ndarray, columns: Sequence[str] = CertifiedEdge._fields
+) -> list[CertifiedEdge]:
     """Reads `to_csv`, in the order of the lines.
 
+    Args:
+      text: of the table.
+      name: what it is called in messages.
+      decoder_kd: directions of the concepts that the edges must be of.
+      columns: those that the table must have; a number that it lacks is nan.
+
     Raises:
-      ValueError: a column is missing from the table called `name`.
+      ValueError: a column is missing from the table, a line cannot be read, or the edges are those of another run.
     """
-    table = csv.DictReader(io.StringIO(text))
-    missing = [column for column in CertifiedEdge._fields if column not in (table.fieldnames or ())]
-    if missing:
-        raise ValueError(f"{name}: no column {', '.join(missing)}; give a table that experiments.certify writes")
-    return [
-        CertifiedEdge(
-            *(int(row[column]) for column in CertifiedEdge._fields[:3]),
-            *(float(row[column]) for column in CertifiedEdge._fields[3:]),
-        )
-        for row in table
-    ]
+    run, latents = digest(decoder_kd), len(decoder_kd)
+
+    def edge(cells: dict[str, str]) -> CertifiedEdge:
+        if cells.get(RUN, run) != run:
+            raise ValueError(f"made with the concepts of run {cells[RUN]}, not with those of {run}")
+        source, target, lag = (int(cells[column]) for column in CertifiedEdge._fields[:3])
+        numbers = (float(cells.get(column, "nan")) for column in CertifiedEdge._fields[3:])
+        if not (0 <= source < latents and 0 <= target < latents):
+            raise ValueError(f"joins concepts {source} and {target} where the dictionary has {latents}")
+        if lag < 0:
+            raise ValueError(f"lag={lag} is below 0")
+        return CertifiedEdge(source, target, lag, *numbers)
+
+    return read_rows(text, name, columns, edge, "give a table that experiments.certify writes with this run")

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from tcr_jax.yardsticks.edge_table import CertifiedEdge, edge_table, from_csv, to_csv, to_process
+from tcr_jax.yardsticks.edge_table import CertifiedEdge, digest, edge_table, from_csv, to_csv, to_process
 from tcr_jax.yardsticks.slopes import Slopes
 
 K, LAGS = 6, 2
+ROWS_KD = np.random.default_rng(1).normal(size=(K, 4))
 
 
 @pytest.fixture
@@ -50,16 +51,45 @@ def test_lag_of_the_first_matrix(found: tuple[np.ndarray, Slopes, Slopes]) -> No
 def test_csv(found: tuple[np.ndarray, Slopes, Slopes]) -> None:
     """Read as written, to six digits; a foreign table is named with what it lacks."""
     edges = edge_table(*found, np.ones(K), np.ones(K))
-    again = from_csv(to_csv(edges), "edges.csv")
+    again = from_csv(to_csv(edges, ROWS_KD), "edges.csv", ROWS_KD)
     assert [edge[:3] for edge in again] == [edge[:3] for edge in edges]
     np.testing.assert_allclose([edge[3:] for edge in again], [edge[3:] for edge in edges], rtol=1e-5)
     assert all(isinstance(edge, CertifiedEdge) for edge in again)
     with pytest.raises(ValueError, match="edges.csv: no column predicted, t_second; give a table"):
-        from_csv("source,target,lag,weight,t_first\n1,2,1,0.5,7\n", "edges.csv")
+        from_csv("source,target,lag,weight,t_first\n1,2,1,0.5,7\n", "edges.csv", ROWS_KD)
+
+
+HEADER = "source,target,lag,weight,predicted,t_first,t_second"
+
+
+def test_a_table_knows_its_run(found: tuple[np.ndarray, Slopes, Slopes]) -> None:
+    """Other concepts refuse it; one without the column, or without all numbers where few are needed, is read."""
+    text = to_csv(edge_table(*found, np.ones(K), np.ones(K)), ROWS_KD)
+    with pytest.raises(ValueError, match=f"edges.csv, line 2: made with the concepts of run {digest(ROWS_KD)}, not"):
+        from_csv(text, "edges.csv", ROWS_KD[::-1])
+    assert from_csv(f"{HEADER}\n1,2,1,0.5,3,9,8\n", "edges.csv", ROWS_KD) == [CertifiedEdge(1, 2, 1, 0.5, 3, 9, 8)]
+    (edge,) = from_csv("target,source,lag,weight\n1,2,1,0.5\n", "edges.csv", ROWS_KD, CertifiedEdge._fields[:4])
+    assert edge[:4] == (2, 1, 1, 0.5) and np.isnan(edge[4:]).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1,2,1,0.5,3", "not 7 cells"),
+        ("1,2,1,x,3,9,9", "could not convert string to float: 'x'"),
+        (f"1,{K},1,0.5,3,9,9", f"joins concepts 1 and {K} where the dictionary has {K}"),
+        ("-1,2,1,0.5,3,9,9", "joins concepts -1 and 2"),
+        ("1,2,-1,0.5,3,9,9", "lag=-1 is below 0"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, said: str) -> None:
+    """With the table, the number of the line, and the mend."""
+    with pytest.raises(ValueError, match=f"edges.csv, line 3: {said}.*; give a table that experiments.certify writes"):
+        from_csv(f"{HEADER}\n0,2,1,0.5,3,9,9\n{line}\n", "edges.csv", ROWS_KD)
 
 
 def test_process(found: tuple[np.ndarray, Slopes, Slopes]) -> None:
-    """Every weight in its place, lag 0 in M; a table of a larger dictionary is refused by the edge's number."""
+    """Every weight in its place, lag 0 in M."""
     kept_lkk = found[0]
     delayed = to_process(edge_table(*found, np.ones(K), np.ones(K)), K)
     np.testing.assert_allclose(delayed.b_lkk, kept_lkk, rtol=1e-6)
@@ -67,6 +97,3 @@ def test_process(found: tuple[np.ndarray, Slopes, Slopes]) -> None:
     both = to_process(edge_table(*found, np.ones(K), np.ones(K), lag_of_first=0), K)
     np.testing.assert_allclose(both.m_kk, kept_lkk[0], rtol=1e-6)
     np.testing.assert_allclose(both.b_lkk, kept_lkk[1:], rtol=1e-6)
-    edges = [CertifiedEdge(0, 1, 1, 0.5, 1.0, 6.0, 7.0), CertifiedEdge(2, K, 1, 0.5, 1.0, 6.0, 7.0)]
-    with pytest.raises(ValueError, match=f"edge 2 joins concepts 2 and {K} and the dictionary has {K}: give"):
-        to_process(edges, K)
