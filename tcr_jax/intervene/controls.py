@@ -66,7 +66,7 @@ def matched(edges: Sequence[Edge], weight_lkk: np.ndarray, counts: Cooccurrence)
     effect that is claimed for it is what co-occurrence alone would claim: the slope.
 
     Raises:
-      ValueError: the weights have no zeros to choose among.
+      ValueError: the weights have no zeros to choose among, for any edge or for one.
     """
     free_lkn = _free(weight_lkk, counts)
     rate_k = np.log(np.maximum(counts.rate_k, 1e-9))
@@ -100,6 +100,11 @@ def _free(weight_lkk: np.ndarray, counts: Cooccurrence) -> np.ndarray:
 
 def _take(edge: Edge, free_k: np.ndarray, distance_k: np.ndarray, counts: Cooccurrence) -> Edge:
     """The nearest free target, which is free no longer."""
+    if not free_k.any():
+        raise ValueError(
+            f"edge {edge.source} -> {edge.target} at lag {edge.lag} has no control: every target that fires is "
+            "selected or taken already; test fewer edges, or set the weak weights to zero"
+        )
     target = int(np.argmin(np.where(free_k, distance_k, np.inf)))
     free_k[target] = False
     n = int(np.searchsorted(counts.source_n, edge.source))

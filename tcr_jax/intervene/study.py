@@ -69,11 +69,14 @@ def study(
       quality of the carried directions as `layer_12_gain`, `layer_12_gain_least`, `layer_12_leak`.
 
     Raises:
-      ValueError: there are no edges between concepts, or none of their sources fires where it can be edited.
+      ValueError: there are no edges between concepts, none of their sources fires where it can be edited, a layer is
+        not before the dictionary's, or an edge has no control.
     """
     between, own = ([edge for edge in edges if (edge.source == edge.target) == same] for same in (False, True))
     if not between:
         raise ValueError("no delayed edges to intervene on; give a process with lags, or a table of edges")
+    if late := [at for at in edited_layers if at >= layer]:
+        raise ValueError(f"edited_layer={late[0]}: concepts are read at layer {layer}, so edit at a lower one")
     dictionary, process = params.dictionary, params.process
     horizon, z_tk = max(edge.lag for edge in edges), concepts(dictionary, heldout)
     scales = _scales(dictionary, heldout, z_tk)
@@ -81,6 +84,14 @@ def study(
     fires_k = (scales.std_k > 0) & np.any([(z != 0).any(axis=0) for z in training_tk], axis=0)
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(fires_k))[:bystanders]
     sources = sorted({edge.source for edge in edges} | set(drawn.tolist()))
+
+    counts = cooccurrence(z_tk, [passage.kept_t for passage in heldout], sources, horizon)
+    weight_lkk = np.asarray(process.b_lkk)
+    sets = {
+        "edges": between,
+        "matched": matched(between, weight_lkk, counts),
+        "random": at_random(between, weight_lkk, counts, seed),
+    } | ({"own": own} if own else {})
 
     def measure(
         what: str, passages: Sequence[Passage], sites: Sequence[Site], direction_kd: np.ndarray, edited_layer: int
@@ -127,13 +138,6 @@ def study(
     used = max(carried, key=lambda at: np.nan_to_num(summary[f"layer_{at}_rank"], nan=-1))
     summary["edited_layer"] = float(used)
 
-    counts = cooccurrence(z_tk, [passage.kept_t for passage in heldout], sources, horizon)
-    weight_lkk = np.asarray(process.b_lkk)
-    sets = {
-        "edges": between,
-        "matched": matched(between, weight_lkk, counts),
-        "random": at_random(between, weight_lkk, counts, seed),
-    } | ({"own": own} if own else {})
     found: dict[tuple[str, str], list[Intervention]] = {}
     for edit, choose in (("removal", removals), ("addition", additions)):
         sites = choose(heldout, z_tk, sources, count=occurrences, horizon=horizon, seed=seed)

@@ -76,3 +76,15 @@ def test_a_dense_process_leaves_nothing_to_compare_with(text: tuple[list[np.ndar
     counts = cooccurrence(*text, sources=[0], lags=LAGS)
     with pytest.raises(ValueError, match="set the weak ones to zero"):
         matched([Edge(0, 1, 1, 1.0)], np.ones((LAGS, K, K)), counts)
+
+
+def test_an_edge_without_a_control_is_named(text: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Of one source and lag all but one target are selected: the second edge finds none, and is no control itself."""
+    counts = cooccurrence(*text, sources=[0], lags=LAGS)
+    weight_lkk = np.zeros((LAGS, K, K))
+    weight_lkk[0, 1:-1, 0] = 1
+    edges = [Edge(0, 1, 1, 1.0), Edge(0, 2, 1, 1.0)]
+    assert matched(edges[:1], weight_lkk, counts)[0].target == K - 1
+    for choose in (matched, at_random):
+        with pytest.raises(ValueError, match="edge 0 -> 2 at lag 1 has no control: .* test fewer edges"):
+            choose(edges, weight_lkk, counts)

@@ -110,10 +110,10 @@ def test_every_edge_has_controls_of_its_source_and_lag(
 
 def test_the_layer_is_that_which_training_text_bears_out(run: Callable[..., Study]) -> None:
     """Of several, the one at which removals in the training passages agree with the edges."""
-    for layers in ((3, 1), (1, 3)):
+    for layers in ((0, 1), (1, 0)):
         summary = run(layers=layers).summary
         assert summary["edited_layer"] == 1
-        assert summary["layer_1_rank"] > 0.9 > 0.5 > summary["layer_3_rank"]
+        assert summary["layer_1_rank"] > 0.9 > 0.5 > summary["layer_0_rank"]
         assert summary["removal_edges_signs"] > 0.95
 
 
@@ -142,8 +142,10 @@ def test_scales_are_of_kept_positions(params: Params, passages: list[Passage], z
 def test_no_edges_and_unknown_methods_are_named(
     model: PreTrainedModel, params: Params, passages: list[Passage], edges: list[Edge]
 ) -> None:
-    """Nothing to test, nothing but own past, or no such way to carry a direction."""
+    """Nothing to test, nothing but own past, no such way to carry a direction, or a layer that is too late."""
     with pytest.raises(ValueError, match="no delayed edges to intervene on"):
         study(model, params, LAYER, passages, passages, [Edge(1, 1, 1, 0.5)], edited_layers=(1,))
     with pytest.raises(ValueError, match="method='magic' is unknown; choose one of decoder, means"):
         study(model, params, LAYER, passages, passages, edges, edited_layers=(1,), method="magic")  # type: ignore
+    with pytest.raises(ValueError, match=f"edited_layer={LAYER}: concepts are read at layer {LAYER}, so edit"):
+        study(model, params, LAYER, passages, passages, edges, edited_layers=(1, LAYER))
