@@ -149,14 +149,16 @@ def fidelity(
     After arXiv 2603.10377, whose formula was not at hand (it compares what edits of concepts that the graph names, and
     of random ones, do to later concepts); ours, openly. A pair is an edited source, a lag and another concept. Its
     change is |measured| in standard deviations of what is measured, and at random means all pairs of the sources
-    `random_n`, so that the base is an average over all of them and no draw. The rankings' first `pairs`:
+    `random_n`, so that the base is an average over all of them and no draw. The rankings' first `pairs`, or all that
+    they score above zero where those are fewer:
 
       graph         largest predicted change, |B_l[target, source]| mean |z_source| where it fires / std(z_target)
       activation    largest mean |z| of source times that of target: what a sparse autoencoder alone could rank by
       random        a draw among the pairs of `random_n`: 1 but for chance
 
     and `targets` is `graph` over all targets of the same sources and lags: does the graph know the target, not just
-    which concepts do much? No ranking looks at the response: by dose, a direction that overshoots would lead.
+    which concepts do much? No ranking looks at the response: by dose, a direction that overshoots would lead. `pairs`
+    is how many the graph named; where it named none, its scores are nan.
 
     Noise of the measurement is in all these averages and pulls them towards 1; `..._rms` takes root mean squares in the
     place of means, with the squared standard errors taken away.
@@ -167,7 +169,7 @@ def fidelity(
       effect: the response's `code` or `preactivation`.
       scales: of the concepts, in the same text.
       random_n: which of the response's sources were chosen at random.
-      pairs: see above.
+      pairs: of each ranking, at most.
       seed: of the draw.
 
     Raises:
@@ -193,19 +195,25 @@ def fidelity(
         "random": np.where(base_nlk, 1 + np.random.default_rng(seed).random(base_nlk.shape), 0),
     }
     first = {name: _first(np.where(usable_nlk, score_nlk, -1), pairs) for name, score_nlk in rankings.items()}
-    scores = {name: size_nlk[at].mean() / size_nlk[base_nlk].mean() for name, at in first.items()}
+    scores = {name: _mean(size_nlk[at]) / size_nlk[base_nlk].mean() for name, at in first.items()}
     n, lag, _ = first["graph"]
     of_target = [size_nlk[row, at][usable_nlk[row, at]].mean() for row, at in zip(n, lag, strict=True)]
-    scores["targets"] = size_nlk[first["graph"]].mean() / np.mean(of_target)
+    scores["targets"] = _mean(size_nlk[first["graph"]]) / _mean(np.array(of_target))
+    scores["pairs"] = len(n)
     base_square = max(square_nlk[base_nlk].mean(), 1e-30)
     for name, at in first.items():
-        scores[f"{name}_rms"] = np.sqrt(max(square_nlk[at].mean(), 0) / base_square)
+        scores[f"{name}_rms"] = np.sqrt(np.maximum(_mean(square_nlk[at]), 0) / base_square)
     return {f"fidelity_{name}": float(score) for name, score in scores.items()}
 
 
 def _first(score_nlk: np.ndarray, pairs: int) -> tuple[np.ndarray, ...]:
-    """Where the largest scores are."""
+    """Where the largest scores are, of those above zero. A source's own pair is never one, so that not all are."""
+    pairs = min(pairs, int((score_nlk > 0).sum()))
     return np.unravel_index(np.argpartition(-score_nlk.reshape(-1), pairs)[:pairs], score_nlk.shape)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:

@@ -118,6 +118,26 @@ def test_fidelity_counts_pairs_by_hand() -> None:
     assert scores["fidelity_graph_rms"] == pytest.approx(expected)  # noise is taken away
 
 
+def test_fidelity_takes_no_pair_that_the_graph_does_not_name(process: Process) -> None:
+    """Of a graph of three edges the first hundred are those three; of one without edges nothing is known."""
+    edges = all_edges(process)[:3]
+    lag, target, source = np.array([(edge.lag - 1, edge.target, edge.source) for edge in edges]).T
+    few = Process(jnp.zeros((LAGS, K, K)).at[lag, target, source].set(1.0), None, None)
+    response = obedient(few)
+    scores = fidelity(response, few, response.code, SCALES, np.ones(4, bool))
+    assert scores["fidelity_pairs"] == 3
+    assert scores["fidelity_graph"] == pytest.approx(fidelity_of(response, lag, target, source))
+    none = fidelity(response, few.replace(b_lkk=0 * few.b_lkk), response.code, SCALES, np.ones(4, bool))
+    assert none["fidelity_pairs"] == 0 and np.isnan([none["fidelity_graph"], none["fidelity_targets"]]).all()
+
+
+def fidelity_of(response: Response, lag: np.ndarray, target: np.ndarray, source: np.ndarray) -> float:
+    """Mean |change| of some pairs over that of all pairs of different concepts."""
+    size_nlk = np.abs(response.code.mean_nhk[:, 1:])
+    apart_nlk = np.broadcast_to((np.arange(K) != SOURCES[:, None])[:, None], size_nlk.shape)
+    return size_nlk[np.searchsorted(SOURCES, source), lag, target].mean() / size_nlk[apart_nlk].mean()
+
+
 def test_what_was_not_measured_is_named(process: Process) -> None:
     """A source that was not edited, a lag beyond the horizon, no edges, no lags, nothing at random."""
     response = obedient(process)
