@@ -69,7 +69,7 @@ def bits(
       `Bits` under "all" and under each domain's name.
 
     Raises:
-      ValueError: `lags` is less than the process's, or no token counts.
+      ValueError: `lags` is less than the process's, no token counts, or a domain is called "all".
     """
     lags = process.lags if lags is None else lags
     if lags < process.lags:
@@ -87,6 +87,8 @@ class Pool:
 
     def __init__(self, domains: Mapping[int, str] | None) -> None:
         self._domains = {} if domains is None else domains
+        if "all" in self._domains.values():
+            raise ValueError("domain 'all' has the name of the pooled figures: rename that folder of the text")
         self._sums: dict[str, np.ndarray] = {}
 
     def add(self, parts_pn: np.ndarray, document_n: np.ndarray) -> None:

@@ -19,8 +19,18 @@ def activations(dictionary: Dictionary) -> Dictionary:
     return linear_dictionary(identity_dd, identity_dd, dictionary.mean_d)
 
 
-def random_basis(dictionary: Dictionary, key: jax.Array) -> Dictionary:
-    """Random unit directions under the same activation: what any code of this size and sparsity predicts."""
+def random_basis(dictionary: Dictionary, key: jax.Array, l0: float) -> Dictionary:
+    """Random unit directions, as many of them active: what any code of this size and sparsity predicts.
+
+    Args:
+      dictionary: whose size, normalisation and activation are kept.
+      key: of the directions.
+      l0: latents of the dictionary that fire a token. Where its activation fixes no number (relu, batch_topk), random
+        directions would pass a threshold more often or less: the largest `l0` positive ones are kept instead.
+    """
+    activation, topk = dictionary.activation, dictionary.topk
+    if activation in ("relu", "batch_topk"):
+        activation, topk = "relu_topk", max(round(l0), 1)
     direction_kd = jax.random.normal(key, dictionary.encoder_kd.shape)
     direction_kd /= jnp.linalg.norm(direction_kd, axis=-1, keepdims=True)
     bias_k, bias_d = dictionary.encoder_bias_k, dictionary.decoder_bias_d
@@ -29,6 +39,8 @@ def random_basis(dictionary: Dictionary, key: jax.Array) -> Dictionary:
         decoder_kd=direction_kd,
         encoder_bias_k=None if bias_k is None else jnp.zeros_like(bias_k),
         decoder_bias_d=None if bias_d is None else jnp.zeros_like(bias_d),
+        activation=activation,
+        topk=topk,
     )
 
 
@@ -60,7 +72,7 @@ def co_occurring(fires: CodeMoments, parents: int, support: int = 10) -> jax.Arr
 
     Args:
       fires: moments of the indicators z != 0.
-      parents: sources taken a target.
+      parents: sources taken a target; all where there are fewer.
       support: joint firings below which a pair has no lift. A target with too few such pairs has fewer parents (-1).
     """
     k, lags = fires.latents, fires.lags
@@ -69,5 +81,5 @@ def co_occurring(fires: CodeMoments, parents: int, support: int = 10) -> jax.Arr
     expected_klk = share_lk[0][:, None, None] * share_lk[1:]
     seen_klk = joint_klk * fires.tokens >= support
     lift_kf = jnp.where(seen_klk, joint_klk / jnp.maximum(expected_klk, 1e-12), 0).reshape(k, -1)
-    lift_kp, place_kp = jax.lax.top_k(lift_kf, parents)
+    lift_kp, place_kp = jax.lax.top_k(lift_kf, min(parents, lift_kf.shape[1]))
     return jnp.where(lift_kp > 0, place_kp + k, -1)

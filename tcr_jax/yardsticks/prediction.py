@@ -56,10 +56,12 @@ def score(
       `DOMAIN/PREDICTOR/r2_z` and `../r2_x`, and `DOMAIN/tokens`.
 
     Raises:
-      ValueError: no token of the batches has so long a history.
+      ValueError: no token of the batches has so long a history, or a domain is called "all".
     """
     domains = {} if domains is None else domains
     names = sorted(set(domains.values()))
+    if POOLED in names:
+        raise ValueError(f"domain {POOLED!r} has the name of the pooled figures: rename that folder of the text")
     number = {name: index for index, name in enumerate(names)}
     size = len(names) + 1  # the last: no domain
     variables = {"z": dictionary.encoder_kd.shape[0], "x": dictionary.encoder_kd.shape[1]}

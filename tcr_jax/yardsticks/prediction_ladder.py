@@ -36,6 +36,8 @@ def prediction_ladder(
 ) -> dict[str, float]:
     """R^2 of z and of x on held-out documents, everything fitted in closed form on training documents.
 
+    Scored are tokens with the whole history of the longest process in their own document.
+
     `nothing`: the training mean. `own past`, `past` (B), `present` (M), `both`: with all sources, and with at most
     `parents` a concept; `past, for x` with as many on average, fitted to the decoded prediction. `lift`: as many
     parents, chosen by co-occurrence instead. `token`, `previous token`, `bigram`: token identity. `token + M`: M fitted
@@ -58,12 +60,14 @@ def prediction_ladder(
       As `prediction.score`.
     """
 
-    def scored(dictionary: Dictionary, predictors: Mapping[str, Predictor], **others: int) -> dict[str, float]:
-        return score(dictionary, predictors, heldout(), others.get("lags", lags), domains)
+    fits = dict(processes or {})
+    longest = max([lags, *(len(process.b_lkk) for process in fits.values() if process.b_lkk is not None)])
+
+    def scored(dictionary: Dictionary, predictors: Mapping[str, Predictor]) -> dict[str, float]:
+        return score(dictionary, predictors, heldout(), longest, domains)
 
     moments = collect_moments(dictionary, train(), lags, decoded=True)
     rank_k = present_order(moments)
-    fits = dict(processes or {})
     fits |= fitted(moments, rank_k, parents, ridge)
     fires = code_moments(_fires(dictionary, train()), lags, active_latents(dictionary))
     fits["past, for x"] = fit_decoded(dictionary, moments, parents=parents, ridge=ridge)
@@ -75,7 +79,7 @@ def prediction_ladder(
     figures = scored(dictionary, predictors | words | {"token + M": beyond(dictionary, words["token"], train(), ridge)})
     for name, other in (
         ("VAR", activations(dictionary)),
-        ("random basis", random_basis(dictionary, jax.random.key(seed))),
+        ("random basis", random_basis(dictionary, jax.random.key(seed), float(fires.sum_lk[0].sum()) / fires.tokens)),
     ):
         process = fit_moments(collect_moments(other, train(), lags), ridge=ridge, parents=None)
         figures |= scored(other, {name: from_process(process)})

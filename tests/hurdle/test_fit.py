@@ -133,6 +133,8 @@ def test_domains_add_up(fit: HurdleProcess) -> None:
     """The pooled figure is the mean of the domains', weighted by their tokens."""
     domains = {document: "prose" if document % 3 else "code" for document in range(CONTEXTS)}
     figures = bits(fit, HELDOUT.batches(32), domains=domains)
+    with pytest.raises(ValueError, match="domain 'all' has the name of the pooled figures: rename that folder"):
+        bits(fit, HELDOUT.batches(32), domains={0: "all"})
     whole = figures.pop("all")
     assert set(figures) == {"prose", "code"}
     np.testing.assert_allclose(sum(f.tokens * f.fires for f in figures.values()) / whole.tokens, whole.fires, rtol=1e-5)

@@ -26,11 +26,19 @@ def test_activations_are_their_own_codes() -> None:
 
 def test_random_basis_keeps_size_and_sparsity() -> None:
     """As many active latents, unit directions, none of the dictionary's own."""
-    other = random_basis(DICTIONARY, jax.random.key(1))
+    other = random_basis(DICTIONARY, jax.random.key(1), 2.0)
     z_tk = tcr_jax.encode(other, RNG.normal(size=(50, 4)))
     assert ((z_tk != 0).sum(axis=1) == 2).all()
     np.testing.assert_allclose(jnp.linalg.norm(other.decoder_kd, axis=1), 1, rtol=1e-5)
     assert float(jnp.abs(other.decoder_kd - DICTIONARY.decoder_kd).max()) > 0.1
+
+
+@pytest.mark.parametrize("activation", ["relu", "batch_topk"])
+def test_random_basis_of_an_activation_without_a_number(activation: str) -> None:
+    """Where bias or threshold make a code sparse, as many random latents are active, not all that are positive."""
+    sparse = DICTIONARY.replace(activation=activation, threshold=jnp.float32(3.0))
+    z_tk = tcr_jax.encode(random_basis(sparse, jax.random.key(1), 1.3), RNG.normal(size=(50, 4)))
+    assert ((z_tk != 0).sum(axis=1) <= 1).all() and (z_tk > 0).any(axis=1).mean() > 0.9
 
 
 def test_distant_pairs() -> None:
@@ -58,3 +66,4 @@ def test_lift_finds_what_fires_together() -> None:
     source_kp = np.asarray(co_occurring(moments, 3))
     assert source_kp[2, 0] == 6 + 4 and source_kp[0, 0] == 12 + 5
     assert (np.asarray(co_occurring(moments, 3, support=10_000)) == -1).all()
+    assert co_occurring(moments, 100).shape == (6, 12)

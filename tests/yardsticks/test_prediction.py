@@ -79,3 +79,9 @@ def test_no_scored_token() -> None:
     """Named with the mend."""
     with pytest.raises(ValueError, match=r"lags=9: no held-out token .* lower lags"):
         score(dictionary(), {}, BATCHES, 9)
+
+
+def test_a_domain_with_the_name_of_all() -> None:
+    """Its figures would take the place of the pooled ones."""
+    with pytest.raises(ValueError, match="domain 'all' has the name of the pooled figures: rename that folder"):
+        score(dictionary(), {}, BATCHES, LAGS, {0: "all"})

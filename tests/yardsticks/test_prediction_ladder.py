@@ -11,7 +11,7 @@ from tcr_jax.store import Batch, Store, ordered_batches
 from tcr_jax.yardsticks.prediction_ladder import prediction_ladder
 
 RUNGS = {"nothing", "own past", "past, for x", "lift", "token", "bigram", "token + M", "previous token", "VAR"}
-RUNGS |= {"random basis", "distant", "distant, nothing", "mine"}
+RUNGS |= {"random basis", "distant", "distant, nothing", "mine", "longer"}
 RUNGS |= {f"{name}{sources}" for name in ("past", "present", "both") for sources in ("", ", all sources")}
 
 
@@ -32,11 +32,15 @@ def test_every_rung(small_store: Path) -> None:
         lags=1,
         parents=6,
         distance=18,
-        processes={"mine": tcr_jax.Process(None, None, jnp.zeros(16))},
+        processes={
+            "mine": tcr_jax.Process(None, None, jnp.zeros(16)),
+            "longer": tcr_jax.Process(jnp.zeros((4, 16, 16)), None, jnp.zeros(16)),
+        },
         domains=dict.fromkeys(range(0, 80, 2), "even"),
     )
     assert {name.split("/")[1] for name in figures if name.startswith("all/")} == RUNGS | {"tokens"}
     assert {name.split("/")[0] for name in figures} == {"all", "even"}
+    assert figures["all/tokens"] == 80 * (24 - 4)  # those with the history of the longest
     r2 = {name.split("/")[1]: value for name, value in figures.items() if name.startswith("all") and "r2_z" in name}
     assert abs(r2["nothing"]) < 1e-3 < r2["own past"] < r2["past"] < r2["both"] < r2["both, all sources"]
     assert r2["previous token"] < r2["lift"] < r2["past"] < r2["past, all sources"]
