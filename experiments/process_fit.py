@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from absl import flags
 
 from experiments import launch
-from tcr_jax.checkpoint import CONFIG, Checkpoints, Run, load_run
+from tcr_jax.checkpoint import CONFIG, Checkpoints, Run, begun, load_run
 from tcr_jax.closed_form import collect_moments, fit_decoded, fit_moments
 from tcr_jax.closed_form.fit import present_order
 from tcr_jax.config import Config, ConfigError
@@ -83,7 +83,7 @@ def save(run: Run, process: Process, store: Store, directory: Path, out: Path) -
 
 def main() -> None:
     out = Path(_OUT.value)
-    if (out / CONFIG).exists():
+    if begun(out):
         raise ConfigError(f"--out={out} holds a run already; give another directory")
     run = load_run(_WORKDIR.value)
     directory = Path(_STORE.value or run.config.store)
@@ -96,7 +96,6 @@ def main() -> None:
     start = time.perf_counter()
     process = jax.block_until_ready(fit(run, batches("train")))
     print(f"fitted in {time.perf_counter() - start:.1f} s on {store.tokens('train', run.config.heldout):,} tokens")
-    save(run, process, store, directory, out)
     dictionary = run.params.dictionary
     if _LADDER.value:
         rungs = {"fitted": process} | ({} if run.config.mode == "dictionary" else {"as trained": run.params.process})
@@ -111,10 +110,12 @@ def main() -> None:
             processes=rungs,
             domains=domains(store.documents),
         )
+        out.mkdir(parents=True, exist_ok=True)
         write_text(out / "prediction.json", json.dumps(figures, indent=1) + "\n")
     else:
         predictors = {"fitted": from_process(process)}
         figures = score(dictionary, predictors, batches("heldout"), _LAGS.value, domains(store.documents))
+    save(run, process, store, directory, out)  # last: a call that fails or is stopped can be given again
     for line in table(figures):
         print(line)
 

@@ -66,6 +66,7 @@ def prediction_ladder(
     def scored(dictionary: Dictionary, predictors: Mapping[str, Predictor]) -> dict[str, float]:
         return score(dictionary, predictors, heldout(), longest, domains)
 
+    pairs = collect_moments(dictionary, distant(train(), distance), 1)  # first: documents may be too short for it
     moments = collect_moments(dictionary, train(), lags, decoded=True)
     rank_k = present_order(moments)
     fits |= fitted(moments, rank_k, parents, ridge)
@@ -83,7 +84,6 @@ def prediction_ladder(
     ):
         process = fit_moments(collect_moments(other, train(), lags), ridge=ridge, parents=None)
         figures |= scored(other, {name: from_process(process)})
-    pairs = collect_moments(dictionary, distant(train(), distance), 1)
     far = {
         "distant": fit_moments(pairs, ridge=ridge, parents=parents),
         "distant, nothing": fit_support(pairs, np.full((pairs.latents, 1), -1)),
