@@ -4,12 +4,15 @@
 
 CORPUS holds the directories legal, xml and email, as experiments.corpus makes it. Makes text, store and a TopK sparse
 autoencoder, each where it is missing, and writes planted.json. With --runs, dictionaries that are trained already take
-its place. Half of the documents train the dictionary and find the concepts; the process is fitted on the other half,
-whose documents nothing else saw. See tcr_jax/yardsticks/planted.py for the score, experiments/planted_text.py for the
-templates, and experiments/planted_scores.py for the estimates.
+its place. Text that is there must be of the same --seed, --tokens and --fillers. Half of the documents train the
+dictionary and find the concepts; the process is fitted on the other half, whose documents nothing else saw. See
+tcr_jax/yardsticks/planted.py for the score, experiments/planted_text.py for the templates, and
+experiments/planted_scores.py for the estimates.
 """
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import reduce
@@ -32,8 +35,9 @@ from experiments.planted_text import TEMPLATES, plant
 from tcr_jax.checkpoint import load_run
 from tcr_jax.closed_form import merge
 from tcr_jax.closed_form.moments import active_latents
+from tcr_jax.config import ConfigError
 from tcr_jax.extract.text import read_documents
-from tcr_jax.files import write_text
+from tcr_jax.files import PARTIAL, read_json, write_text
 from tcr_jax.relations.tables import to_json
 from tcr_jax.store import Store
 from tcr_jax.yardsticks.codes import code_table
@@ -53,16 +57,20 @@ _WITHIN = flags.DEFINE_integer("within", 4, "effects within the token that it re
 _SEED = flags.DEFINE_integer("seed", 0, "of the text and of the training; even and odd ones share no document", 0)
 
 HELDOUT = 0.5
+MADE_OF = "made_of.json"
+"""Beside the text: the flags that it was made with."""
 
 
 def main() -> None:
     out = Path(_OUT.value)
     store = out / "store"
-    if not (out / "text").is_dir():
+    if (out / "text").is_dir():
+        _check_text(out / "text")
+    else:
         _write_text(Path(_FILLERS.value), out / "text", _TOKENS.value, _SEED.value)
     texts = [f"--text={out / 'text' / domain}" for domain in _domains()]
     _run("extract", f"--out={store}", *texts, f"--max_tokens={2 * _TOKENS.value}")
-    runs = {Path(run).name: Path(run) for run in _RUNS.value} or _trained(store, out)
+    runs = {run: Path(run) for run in _RUNS.value} or _trained(store, out)
     rows = [row for name, workdir in runs.items() for row in _scores(Store.open(store), workdir, name)]
     write_text(out / "planted.json", to_json(rows))
     for row in rows:
@@ -80,8 +88,22 @@ def _domains() -> list[str]:
     return list(dict.fromkeys(template.domain for template in TEMPLATES))
 
 
+def _made_of() -> dict[str, int | str]:
+    return {"seed": _SEED.value, "tokens": _TOKENS.value, "fillers": str(Path(_FILLERS.value).absolute())}
+
+
+def _check_text(text: Path) -> None:
+    """Raises `ConfigError` where the text that is there was made with other flags; one that does not say is taken."""
+    made = read_json(text / MADE_OF) if (text / MADE_OF).exists() else {}
+    wrong = [f"{name}: {made[name]} -> {now}" for name, now in _made_of().items() if made.get(name, now) != now]
+    if wrong:
+        raise ConfigError(f"{text} was made with other flags (then -> now): {'; '.join(wrong)}; give another --out")
+
+
 def _write_text(fillers: Path, out: Path, tokens: int, seed: int) -> None:
     """Planted documents, as many of each domain as make up its share of the tokens."""
+    partial = out.with_suffix(PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was stopped
     with launch.extra("extract"):
         from tcr_jax.extract.language_model import load_tokenizer
         from tcr_jax.extract.pieces import printable_pieces
@@ -89,7 +111,7 @@ def _write_text(fillers: Path, out: Path, tokens: int, seed: int) -> None:
     pieces = printable_pieces(tokenizer)
     for domain in _domains():
         templates, left = [template for template in TEMPLATES if template.domain == domain], tokens // len(_domains())
-        (out.with_suffix(".partial") / domain).mkdir(parents=True, exist_ok=True)
+        (partial / domain).mkdir(parents=True)
         for number, document in enumerate(read_documents([str(fillers / domain)])):
             if left <= 0:
                 break
@@ -97,9 +119,10 @@ def _write_text(fillers: Path, out: Path, tokens: int, seed: int) -> None:
                 continue
             ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
             text = plant([pieces[token] for token in ids], templates, seed=f"{seed} {domain} {number}")
-            write_text(out.with_suffix(".partial") / domain / f"{number}.txt", text)
+            write_text(partial / domain / f"{number}.txt", text)
             left -= len(ids)
-    out.with_suffix(".partial").rename(out)
+    write_text(partial / MADE_OF, json.dumps(_made_of(), indent=1) + "\n")
+    partial.rename(out)
 
 
 def _run(launcher: str, *flags: str) -> None:
@@ -135,6 +158,7 @@ def _scores(store: Store, workdir: Path, name: str) -> list[Row]:
                 rows.append(
                     {
                         "concepts": concepts,
+                        "seed": _SEED.value,
                         "estimate": estimate,
                         "domain": template.domain,
                         "name": template.name,
