@@ -31,8 +31,9 @@ def removals(
 ) -> list[Site]:
     """Up to `count` tokens a source at which it fires; the edit is to bring it to zero.
 
-    A source has at most one token a passage, so that its occurrences are of different text. The token and the
-    `horizon` after it were all kept by the store.
+    A source has at most one token a passage. Passages are distinct, but several may be of one document: occurrences are
+    then not independent, and their standard errors too small. The token and the `horizon` after it were all kept by the
+    store.
 
     Args:
       passages: of documents that no estimate has seen.

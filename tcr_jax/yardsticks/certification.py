@@ -52,7 +52,8 @@ def edge_fit(
       folds: groups of documents (g): t has g - 1 degrees of freedom.
       ridge: added to the sources' correlation matrix.
       within: the groups of tokens about whose means moments are taken, one of `tcr_jax.yardsticks.lexical`; groups of
-        one token then say nothing.
+        one token then say nothing. The means' degrees of freedom are not counted: where groups have m tokens, squared
+        standard errors are (m - 1) / m of what they should be (|t| > 2 without an effect: 7.8 % with m = 5, not 6 %).
 
     Raises:
       ValueError: a fold is left without documents, or the tokens are fewer than the parameters of a target.

@@ -4,7 +4,8 @@
 
 A rare group is drawn towards its parent (a pair of ids towards its later id, an id towards the mean), an unseen one is
 its parent. kappa is within-group over between-group variance: the empirical Bayes estimate of one-way random effects
-(Searle, Casella and McCulloch 1992, section 3.6).
+(Searle, Casella and McCulloch 1992, section 3.6), whose between-group variance is about the mean of all. For pairs,
+which are drawn towards their later id's mean, that is too large and kappa too small: they shrink less than is best.
 """
 
 from collections.abc import Callable, Iterable
