@@ -29,7 +29,7 @@ def test_the_routes_meet(small_store: Path, tmp_path: Path, cache: Path) -> None
     """With tokens enough gradient descent comes to the figures of the closed form, at many times its operations."""
     config = tcr_jax.Config(store=str(small_store), latents=24, topk=6, lags=1, batch=8, steps=2, decay=0.5)
     train(config, tmp_path / "run", tcr_jax.make_mesh(config))
-    out = tmp_path / "rows.json"
+    out = tmp_path / "new" / "rows.json"
     flags = ("--lags=1", "--parents=6", "--ridge=0", "--budget=2000", "--budget=200000", "--rate=0.01", "--at=96,4,3")
     command = ["-m", "experiments.process_cost", f"--workdir={tmp_path / 'run'}", f"--out={out}"]
     done = programs.run(programs.environment(cache), *command, *flags)

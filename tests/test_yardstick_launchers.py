@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from tcr_jax import Config
+from tcr_jax.checkpoint import load_run
 from tcr_jax.loop import train
 from tcr_jax.mesh import make_mesh
 from tcr_jax.store import Source, import_arrays
+from tcr_jax.yardsticks.edge_table import digest
 from tests import programs
 
 
@@ -111,13 +113,15 @@ T = ("t_first", "t_second")
 
 
 def test_certify(workdir: Path, tmp_path: Path, cache: Path) -> None:
-    """Clearer edges first, and of them the largest predicted effect; each with one sign in both halves."""
-    out = tmp_path / "edges.csv"
+    """Clearer edges first, and of them the largest predicted effect; each with one sign in both halves, and the run."""
+    out = tmp_path / "new" / "edges.csv"
     flags = ("--lags=2", "--folds=2", "--t=0.5", "--first_t=1", "--effect=0.01", "--within=all", f"--out={out}")
     done = programs.run(programs.environment(cache), "-m", "experiments.certify", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
     assert "selected on one half" in done.stdout
     rows = list(csv.DictReader(out.read_text().splitlines()))
+    decoder_kd = load_run(workdir).params.dictionary.decoder_kd
+    assert {row["run"] for row in rows} == {digest(decoder_kd)} != {digest(decoder_kd[::-1])}
     order = [(min(abs(float(row[t])) for t in T) > 1, float(row["predicted"])) for row in rows]
     assert order == sorted(order, reverse=True) and order[0][0] > order[-1][0]
     for row in rows:

@@ -69,7 +69,10 @@ def by_fold(codes: CodeTable, lags: Sequence[int], folds: int, within: Groups | 
     group_n = np.zeros(len(place_n), int) if within is None else within(codes.token_bt, codes.document_bt)[scored_bt]
     documents, document_n = np.unique(codes.document_bt.reshape(-1)[place_n], return_inverse=True)
     if len(documents) < folds:
-        raise ValueError(f"{len(documents)} documents cannot fill {folds} folds: give more documents or fewer folds")
+        raise ValueError(
+            f"{len(documents)} documents cannot fill {folds} folds: give more documents, fewer folds or fewer lags; "
+            f"documents without a token behind {max(lags)} others do not count"
+        )
     fold_n = np.random.default_rng(0).permutation(len(documents))[document_n] % folds
     z_nk = codes.z_btk.reshape(-1, codes.z_btk.shape[-1])
     parts = [_moments(z_nk, place_n[fold_n == fold], group_n[fold_n == fold], lags) for fold in range(folds)]

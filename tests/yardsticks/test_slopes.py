@@ -52,6 +52,8 @@ def test_confirmed() -> None:
 
 
 def test_too_few_documents() -> None:
-    """The message has the numbers."""
+    """The message has the numbers, also where it is the lags that no document is long enough for."""
     with pytest.raises(ValueError, match="3 documents cannot fill 8 folds"):
         slopes(CodeTable(*(column[:3] for column in simulated(0))), 1)
+    with pytest.raises(ValueError, match="0 documents cannot fill 8 folds: .* without a token behind 64 others"):
+        slopes(simulated(0), 64)
