@@ -6,7 +6,8 @@
 Writes one row an edge: those that pass `first_t` first, and of them the largest predicted effect, which is what taking
 the source away would change of the target, in the target's standard deviations. Delayed edges (made for
 `experiments.intervene --edges=FILE.csv`) are slopes on one source at a time, see tcr_jax/yardsticks/slopes.py;
-instantaneous ones are M in closed form, see tcr_jax/yardsticks/present.py.
+instantaneous ones are M in closed form, see tcr_jax/yardsticks/present.py. The column `run` tells the run's concepts
+from those of others, which refuse the table.
 """
 
 from pathlib import Path
