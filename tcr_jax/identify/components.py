@@ -1,5 +1,8 @@
 """Independent components of residuals that are held in memory: ICA, then Newton's method for the likelihood."""
 
+import functools
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,7 @@ from tcr_jax.identify.density import fit_scores, scores_from
 from tcr_jax.identify.ica import fast_ica
 from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
 from tcr_jax.identify.moments import add_moments, no_moments
+from tcr_jax.identify.parts import average, multiplied
 from tcr_jax.identify.stages import Arrays
 from tcr_jax.identify.types import Say
 from tcr_jax.typing import DROPPED
@@ -26,21 +30,23 @@ FIRST = 2**15
 
 
 def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
-    """The unmixing of these residuals: ICA, then Newton's method for the likelihood."""
+    """The unmixing of these residuals: ICA, then Newton's method for the likelihood.
+
+    The residuals are made white where they lie: the array that was given is used up.
+    """
     k = residual_nk.shape[1]
     residual_nk, rewhiten_kk = _white(residual_nk)
     rotation_kk, iterations, moving = fast_ica(residual_nk, key, observe=lambda line: say(f"ICA: {line}"))
     settled = moving < 1e-3
     say(f"ICA: {'at rest' if settled else 'NOT at rest'} after {iterations} iterations")
-    none, chunks = jnp.zeros(k), _chunks(residual_nk)
-    moments = no_moments(k, 0)
-    for chunk in chunks:
+    none, moments = jnp.zeros(k), no_moments(k, 0)
+    for chunk in _chunks(residual_nk):
         moments = add_moments(moments, *chunk)
     unmixing_kk = unit_variance(rotation_kk, moments)
     scores = fit_scores(jnp.matmul(residual_nk[:FIRST], unmixing_kk.T, precision="highest"))
     for _ in range(STEPS):
         gradient = no_gradient(k, k, fitting=True)
-        for chunk in chunks:
+        for chunk in _chunks(residual_nk):
             gradient = add_gradient(gradient, unmixing_kk, none, scores, *chunk)
         unmixing_kk, information_k, largest = newton_step(unmixing_kk, gradient, moments)
         assert gradient.overlaps is not None
@@ -55,20 +61,25 @@ def components(residual_nk: jax.Array, key: jax.Array, say: Say) -> Arrays:
     }
 
 
-@jax.jit
+@functools.partial(jax.jit, donate_argnums=0)
 def _white(residual_nk: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Of covariance 1 on these tokens too, and what makes them so."""
-    covariance_kk = jnp.matmul(residual_nk.T, residual_nk, precision="highest") / len(residual_nk)
+    covariance_kk = average(lambda r_nk: jnp.matmul(r_nk.T, r_nk, precision="highest") / len(r_nk), residual_nk)
     lower_kk = jnp.linalg.cholesky(covariance_kk)
     rewhiten_kk = jax.scipy.linalg.solve_triangular(lower_kk, jnp.eye(len(lower_kk)), lower=True)
-    return jnp.matmul(residual_nk, rewhiten_kk.T, precision="highest"), rewhiten_kk
+    return multiplied(residual_nk, rewhiten_kk), rewhiten_kk
 
 
-@jax.jit
-def _chunks(residual_nk: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+def _chunks(residual_nk: jax.Array) -> Iterator[tuple[jax.Array, jax.Array]]:
     """As batches of one sequence, of one length."""
     size = min(ROWS, len(residual_nk))
-    padding = -len(residual_nk) % size
-    chunk_cnk = jnp.pad(residual_nk, ((0, padding), (0, 0))).reshape(-1, 1, size, residual_nk.shape[1])
-    document_cn = jnp.where(jnp.arange(len(residual_nk) + padding) < len(residual_nk), 0, DROPPED)
-    return list(zip(chunk_cnk, document_cn.reshape(-1, 1, size), strict=True))
+    for first in range(0, len(residual_nk), size):
+        yield _chunk(residual_nk, first, size)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _chunk(residual_nk: jax.Array, first: int, size: int) -> tuple[jax.Array, jax.Array]:
+    """From token `first` on; of the last one those that another chunk has are marked as dropped."""
+    start = jnp.minimum(first, len(residual_nk) - size)
+    document_n = jnp.where(start + jnp.arange(size) >= first, 0, DROPPED)
+    return jax.lax.dynamic_slice_in_dim(residual_nk, start, size)[None], document_n[None]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tcr_jax.identify.fixed_point import SLOPE
+from tcr_jax.identify.parts import average
 from tcr_jax.typing import Array
 
 _NODE_Q, _WEIGHT_Q = np.polynomial.hermite_e.hermegauss(60)
@@ -28,8 +29,12 @@ DEVIATION = _deviation()
 @jax.jit
 def negentropies(direction_mk: Array, residual_nk: Array) -> jax.Array:
     """E[log cosh(SLOPE y)] of every output less the same of a Gaussian: below zero where it has heavy tails."""
-    output_nm = jnp.matmul(residual_nk, direction_mk.T, precision="highest")
-    return jnp.log(jnp.cosh(SLOPE * output_nm)).mean(axis=0) - GAUSSIAN
+
+    def mean_m(residual_nk: jax.Array) -> jax.Array:
+        output_nm = jnp.matmul(residual_nk, direction_mk.T, precision="highest")
+        return jnp.log(jnp.cosh(SLOPE * output_nm)).mean(axis=0)
+
+    return average(mean_m, residual_nk) - GAUSSIAN
 
 
 def by_chance(tokens: int, components: int) -> float:

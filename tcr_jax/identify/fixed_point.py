@@ -10,6 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from tcr_jax.identify.parts import average
 from tcr_jax.typing import Array
 
 SLOPE = 0.5
@@ -30,10 +31,13 @@ def iterate_apart(direction_mk: Array, residual_nk: Array) -> tuple[jax.Array, j
 
 
 def _drawn(direction_mk: Array, residual_nk: Array) -> jax.Array:
-    with jax.default_matmul_precision("highest"):
+    def means(residual_nk: jax.Array) -> tuple[jax.Array, jax.Array]:
         g_nm = jnp.tanh(SLOPE * (residual_nk @ direction_mk.T))
-        slope_m = SLOPE * (1 - jnp.square(g_nm).mean(axis=0))
-        return g_nm.T @ residual_nk / len(residual_nk) - slope_m[:, None] * direction_mk
+        return g_nm.T @ residual_nk / len(residual_nk), SLOPE * (1 - jnp.square(g_nm).mean(axis=0))
+
+    with jax.default_matmul_precision("highest"):
+        pull_mk, slope_m = average(means, residual_nk)
+        return pull_mk - slope_m[:, None] * direction_mk
 
 
 def _moved(before_mk: Array, after_mk: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,6 +13,7 @@ import numpy as np
 from tcr_jax.identify.contrast import negentropies
 from tcr_jax.identify.deflation import SETTLED, Observe, deflate
 from tcr_jax.identify.fixed_point import iterate_together
+from tcr_jax.identify.parts import average
 from tcr_jax.identify.quadricovariance import leading_rotation
 from tcr_jax.typing import Array
 
@@ -85,9 +86,15 @@ def _until(
 @jax.jit
 def _square_correlation(rotation_kk: jax.Array, residual_nk: jax.Array) -> jax.Array:
     """Correlation matrix of y^2, clipped so that no outlier decides it."""
-    square_nk = jnp.minimum(jnp.square(residual_nk @ rotation_kk.T), 25.0)
-    square_nk = (square_nk - square_nk.mean(axis=0)) / square_nk.std(axis=0)
-    return jnp.matmul(square_nk.T, square_nk, precision="highest") / len(square_nk)
+
+    def moments(residual_nk: jax.Array) -> tuple[jax.Array, jax.Array]:
+        square_nk = jnp.minimum(jnp.square(residual_nk @ rotation_kk.T), 25.0)
+        return square_nk.mean(axis=0), jnp.matmul(square_nk.T, square_nk, precision="highest") / len(square_nk)
+
+    mean_k, product_kk = average(moments, residual_nk)
+    covariance_kk = product_kk - jnp.outer(mean_k, mean_k)
+    deviation_k = jnp.sqrt(jnp.diag(covariance_kk))
+    return covariance_kk / deviation_k / deviation_k[:, None]
 
 
 def _stuck_pairs(correlation_kk: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from tcr_jax.identify.parts import average
 from tcr_jax.typing import Array
 
 PRODUCTS = 8
@@ -26,19 +27,15 @@ def leading_rotation(residual_nk: Array, key: jax.Array, products: int = PRODUCT
     """Eigenvectors of an approximate leading eigenmatrix of C: Lanczos's method from a random matrix.
 
     They are the rows, the most prominent first.
-
-    Tokens far out count less, so that heavy tails do not decide alone.
     """
     residual_nk = jnp.asarray(residual_nk)
     k = residual_nk.shape[1]
-    far_n1 = jnp.linalg.norm(residual_nk, axis=1, keepdims=True) / jnp.sqrt(2.0 * k)
-    residual_nk = residual_nk / jnp.maximum(far_n1, 1)
     start_kk = jax.random.normal(key, (k, k))
     start_kk += start_kk.T
     basis_pkk = jnp.zeros((products, k, k)).at[0].set(start_kk / jnp.linalg.norm(start_kk))
 
     def step(basis_pkk: jax.Array, p: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        image_kk = _apply(residual_nk, basis_pkk[p])
+        image_kk = _apply(residual_nk, covariance_kk, basis_pkk[p])
         along = jnp.vdot(image_kk, basis_pkk[p])
         for _ in range(2):  # once leaves rounding errors that grow
             image_kk -= jnp.tensordot(jnp.tensordot(basis_pkk, image_kk, 2), basis_pkk, 1)
@@ -49,6 +46,7 @@ def leading_rotation(residual_nk: Array, key: jax.Array, products: int = PRODUCT
         return basis_pkk.at[p + 1].set(next_kk, mode="drop"), (along, beyond)
 
     with jax.default_matmul_precision("highest"):
+        covariance_kk = average(_covariance, residual_nk)
         basis_pkk, (along_p, beyond_p) = jax.lax.scan(step, basis_pkk, jnp.arange(products))
         tridiagonal_pp = jnp.diag(along_p) + jnp.diag(beyond_p[:-1], 1) + jnp.diag(beyond_p[:-1], -1)
         leading_p = jnp.linalg.eigh(tridiagonal_pp)[1][:, -1]
@@ -56,10 +54,25 @@ def leading_rotation(residual_nk: Array, key: jax.Array, products: int = PRODUCT
         return vector_kk.T[jnp.argsort(-jnp.abs(value_k))]
 
 
-def _apply(residual_nk: jax.Array, matrix_kk: jax.Array) -> jax.Array:
+def _apply(residual_nk: jax.Array, covariance_kk: jax.Array, matrix_kk: jax.Array) -> jax.Array:
     """C(N) of the sample, up to a multiple of the identity."""
-    form_n = jnp.sum((residual_nk @ matrix_kk) * residual_nk, axis=1)
-    form_n -= form_n.mean()
-    image_kk = (residual_nk * form_n[:, None]).T @ residual_nk / len(residual_nk)
+
+    def product_kk(residual_nk: jax.Array) -> jax.Array:
+        near_nk = _near(residual_nk)
+        form_n = jnp.sum((near_nk @ matrix_kk) * near_nk, axis=1) - jnp.vdot(covariance_kk, matrix_kk)
+        return (near_nk * form_n[:, None]).T @ near_nk / len(near_nk)
+
+    image_kk = average(product_kk, residual_nk)
     image_kk = (image_kk + image_kk.T) / 2
     return image_kk - jnp.trace(image_kk) / len(image_kk) * jnp.eye(len(image_kk))
+
+
+def _covariance(residual_nk: jax.Array) -> jax.Array:
+    near_nk = _near(residual_nk)
+    return near_nk.T @ near_nk / len(near_nk)
+
+
+def _near(residual_nk: jax.Array) -> jax.Array:
+    """Tokens far out drawn in, so that heavy tails do not decide alone."""
+    far_n1 = jnp.linalg.norm(residual_nk, axis=1, keepdims=True) / jnp.sqrt(2.0 * residual_nk.shape[1])
+    return residual_nk / jnp.maximum(far_n1, 1)

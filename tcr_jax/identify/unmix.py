@@ -19,6 +19,7 @@ from tcr_jax.identify.errors import NotIdentifiable
 from tcr_jax.identify.lagged import lagged
 from tcr_jax.identify.likelihood import add_gradient, newton_step, no_gradient, unit_variance
 from tcr_jax.identify.moments import add_moments, no_moments
+from tcr_jax.identify.parts import most_parts
 from tcr_jax.identify.source import broken
 from tcr_jax.identify.stages import Arrays, Stages
 from tcr_jax.identify.types import Batches, Say
@@ -98,12 +99,11 @@ def _unmix(
         )
 
     def in_memory() -> Arrays:
-        residual_nk = _residuals(white, start_kf, mean_f, lags, int(moments.count))
+        devices = 1 if mesh is None else mesh.shape["data"]
+        residual_nk = _residuals(white, start_kf, mean_f, lags, int(moments.count), devices)
         say(f"independent components of {len(residual_nk):,} residuals")
-        if mesh is not None:
-            rows = len(residual_nk) // mesh.shape["data"] * mesh.shape["data"]
-            residual_nk = jax.device_put(residual_nk[:rows], NamedSharding(mesh, P("data")))
-        return components(residual_nk, jax.random.key(seed), say)
+        on_nk = None if mesh is None else NamedSharding(mesh, P("data"))
+        return components(jax.device_put(residual_nk, on_nk), jax.random.key(seed), say)
 
     found = stages.run("components", in_memory)
     scores = Scores(jnp.asarray(found["weight_mk"]))
@@ -158,20 +158,28 @@ def _check_count(count: int, latents: int, lags: int) -> None:
         )
 
 
-def _residuals(white: Batches, from_lagged_kf: jax.Array, mean_f: jax.Array, lags: int, count: int) -> jax.Array:
-    """White residuals of tokens from all over the data: k^2 / 2 of them, and 200,000 at least, as far as there are."""
+def _residuals(
+    white: Batches, from_lagged_kf: jax.Array, mean_f: jax.Array, lags: int, count: int, devices: int
+) -> np.ndarray:
+    """White residuals of tokens from all over the data: k^2 / 2 of them, and 200,000 at least, as far as there are.
+
+    Less the few that would not spread evenly over devices, and there over parts.
+    """
 
     @jax.jit
     def residual(w_btk: jax.Array, document_bt: jax.Array) -> tuple[jax.Array, jax.Array]:
         lagged_nf, scored_n = lagged(w_btk, document_bt, lags)
         return jnp.matmul(lagged_nf - mean_f, from_lagged_kf.T, precision="highest"), scored_n
 
-    wanted = min(max(len(from_lagged_kf) ** 2 // 2, 200_000), count)
-    parts, seen = [], 0
+    k = len(from_lagged_kf)
+    wanted = min(max(k**2 // 2, 200_000), count)
+    wanted -= wanted % (devices * most_parts(wanted, k))
+    taken_nk, filled, seen = np.empty((wanted, k), np.float32), 0, 0
     for w_btk, document_bt in white():
         residual_nk, scored_n = map(np.asarray, residual(w_btk, document_bt))
         residual_nk = residual_nk[scored_n]
         taken_n = np.diff(np.arange(seen, seen + len(residual_nk) + 1) * wanted // count)  # evenly spaced, 0 or 1
-        parts.append(residual_nk[taken_n > 0])
-        seen += len(residual_nk)
-    return jnp.asarray(np.concatenate(parts))
+        residual_nk = residual_nk[taken_n > 0]
+        taken_nk[filled : filled + len(residual_nk)] = residual_nk
+        filled, seen = filled + len(residual_nk), seen + len(taken_n)
+    return taken_nk
