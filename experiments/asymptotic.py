@@ -85,13 +85,25 @@ def estimated(world: World, tokens: float, information: float, rng: np.random.Ge
     )
 
 
+def _check(config: WorldConfig) -> None:
+    if config.width not in (0, config.latents) or config.observation_noise or config.noise != "laplace" or config.drift:
+        raise ConfigError(
+            "errors are known for Laplace innovations of one scale, as many channels as concepts, and no noise: choose "
+            "--noise=laplace, --drift=0, --width=0 and --observation_noise=0"
+        )
+    if config.start != "stationary" and (config.start, config.lags, config.context) != ("uniform", 1, 2):
+        raise ConfigError(
+            f"start={config.start}: the past's covariance is known of stationary documents, and of pairs whose first "
+            "token is uniform; choose --start=stationary, or --start=uniform with --lags=1 and --context=2"
+        )
+
+
 def main() -> None:
     fields = {**PRESETS[_PRESET.value], **config_flags.given(WorldConfig)}
     for seed in _SEED.value:
         world = make_world(WorldConfig(**{**fields, "seed": seed}))
         config = world.config
-        if config.width not in (0, config.latents) or config.observation_noise or config.noise != "laplace":
-            raise ConfigError("errors are known for Laplace innovations, as many channels as concepts, and no noise")
+        _check(config)
         scored = _TOKENS.value * (config.context - config.lags) / config.context
         unmixed = estimated(world, scored, _INFORMATION.value, np.random.default_rng([seed, 4]))
         seconds, found = timed(relate, unmixed, seed, False, 0, Stages(None, {}), lambda line: None)

@@ -38,8 +38,8 @@ class Stream:
         self._batches = remembered(batches, int(held * memory_of_one()))
 
     def __call__(self) -> Iterator[tuple[jax.Array, jax.Array]]:
-        self._passes += 1
         stream = self._batches()
+        this = self._passes + 1
         for number in range(1, self._count + 1):
             busy = time.process_time()
             seconds, batch = timed(next, stream)
@@ -49,11 +49,12 @@ class Stream:
             if now - self._told > EVERY:
                 self._told = now
                 print(
-                    f"{self._name}: pass {self._passes}, batch {number} of {self._count}, {now - self._began:.0f} s",
+                    f"{self._name}: pass {this}, batch {number} of {self._count}, {now - self._began:.0f} s",
                     flush=True,
                 )
             yield batch
         next(stream, None)  # what is remembered is so from the end of a pass on
+        self._passes = this
 
 
 def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int, held: float) -> dict[str, Any]:

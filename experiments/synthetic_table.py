@@ -96,7 +96,7 @@ def markdown(rows: list[Row]) -> str:
             str(cell.latents),
             f"{cell.tokens:.3g}",
             GIVEN.get(cell.estimator, cell.estimator),
-            str(len(of_cell)),
+            str(len({row["world"]["seed"] for row in of_cell})),
         ]
         texts.append("-" if floor is None else f"{floor[0]:.3f}")
         for name in (*BETTER_HIGH, *BETTER_LOW):

@@ -29,13 +29,15 @@ class Move(NamedTuple):
 
 
 class Ambiguity(NamedTuple):
-    """The moves to graphs as sparse as this one or sparser, and the smallest gap of all moves."""
+    """The moves to graphs as sparse as this one or sparser, and the smallest gap of all moves, if any can be made."""
 
     moves: tuple[Move, ...]
-    smallest_gap: int
+    smallest_gap: int | None
 
     def in_words(self) -> str:
         """One sentence."""
+        if self.smallest_gap is None:
+            return "no other graph is one edge of M away"
         concepts = len({move.source for move in self.moves})
         sparser = sum(move.gap < 0 for move in self.moves)
         return (
@@ -69,7 +71,7 @@ def ambiguity(b: Sequence[Any], m: Any, tolerance: Sequence[np.ndarray] | None =
         raise ValueError("M has a cycle: the graphs one edge away are defined for an acyclic M; project it first")
     stacked = sp.vstack([sp.csr_array(b_kk, dtype=np.float64) for b_kk in b], format="csr")
     moves = list(_moves(stacked, m, None if tolerance is None else np.concatenate(list(tolerance))))
-    smallest = min((move.gap for move in moves), default=NEVER)
+    smallest = min((move.gap for move in moves), default=None)
     return Ambiguity(tuple(move for move in moves if move.gap <= 0), smallest)
 
 
@@ -77,6 +79,7 @@ def _moves(b: sp.csr_array, m: sp.csr_array, tolerance_rk: np.ndarray | None) ->
     """`b` has the lags one under the other (rows r), and so has the tolerance."""
     k = m.shape[0]
     inverse = total_effects(m)
+    above = total_effects(abs(m))  # what leads to what, also where paths cancel
     reduced = sp.csr_array(b @ inverse)  # B'
     b, m, reduced_columns = b.tocsc(), m.tocsc(), reduced.tocsc()
 
@@ -92,7 +95,7 @@ def _moves(b: sp.csr_array, m: sp.csr_array, tolerance_rk: np.ndarray | None) ->
 
     for source in range(k):
         column, none = column_of(source)
-        children, ancestors = _support(m, source), _support(inverse, source)  # among them the source itself
+        children, ancestors = _support(m, source), _support(above, source)  # among them the source itself
         open_k = ~np.isin(np.arange(k), np.concatenate([children, ancestors]))
         added_k = cost_of_edge(column, none)
         yield from _best("add", source, added_k, open_k)
@@ -108,7 +111,7 @@ def _moves(b: sp.csr_array, m: sp.csr_array, tolerance_rk: np.ndarray | None) ->
             else:
                 yield Move("resize", source, target, resized)
             yield from _best("exchange", source, removed + cost_of_edge(without, none), open_k)
-            if not np.isin(children[children != target], _support(inverse, target)).any():
+            if not np.isin(children[children != target], _support(above, target)).any():
                 added = cost_of_edge(*column_of(target))[source]
                 yield Move("reverse", source, target, removed + int(added))
 
@@ -121,33 +124,39 @@ def _best(kind: Literal["add", "exchange"], source: int, gap_k: np.ndarray, open
 
 
 def _cost_of_edge(reduced: sp.csr_array, column: np.ndarray, none: np.ndarray, exact: bool) -> np.ndarray:
-    """Non-zeros that `column` - m B'_i has beyond `column`, for the best m != 0, and one for the edge; for every i.
+    """Non-zeros that `column` - m B'_i has beyond `column`, and one for the edge; for every i.
+
+    m is the best that brings some entry of the column to zero.
 
     An entry is zero up to `none`, or, where numbers are exact, at one m.
     """
     k = reduced.shape[1]
-    if exact:
-        brought_k = np.bincount(reduced.indices, minlength=k)
-    else:
-        reduced = reduced.copy()
-        reduced.data[np.abs(reduced.data) <= np.repeat(none, np.diff(reduced.indptr))] = 0
-        brought_k = np.bincount(reduced.indices, reduced.data != 0, minlength=k).astype(int)
     rows = np.flatnonzero(column)
     met = reduced[rows].tocoo()
-    seen = met.data != 0
-    row, target, part = rows[met.row[seen]], met.col[seen], met.data[seen]
+    row, target, part = rows[met.row], met.col, met.data
+    taken_k = np.bincount(target, minlength=k)
+    if not exact:  # entries that are brought in may stay within their tolerance, too
+        every = reduced.tocoo()
+        brought = (column[every.row] == 0) & (taken_k[every.col] > 0)
+        row, target, part = (
+            np.concatenate([of, more[brought]])
+            for of, more in ((row, every.row), (target, every.col), (part, every.data))
+        )
     size = column[row] / part  # at which the entry vanishes
     reach = SAME / 2 * np.abs(size) if exact else none[row] / np.abs(part)
-    return 1 + brought_k - np.bincount(target, minlength=k) - _most_at_once(target, size - reach, size + reach, k)
+    most_k = _most_at_once(target, size - reach, size + reach, column[row] != 0, k)
+    return 1 + np.bincount(reduced.indices, minlength=k) - taken_k - most_k
 
 
-def _most_at_once(group_n: np.ndarray, low_n: np.ndarray, high_n: np.ndarray, groups: int) -> np.ndarray:
-    """How many closed intervals of a group have a point in common, at most."""
+def _most_at_once(
+    group_n: np.ndarray, low_n: np.ndarray, high_n: np.ndarray, needed_n: np.ndarray, groups: int
+) -> np.ndarray:
+    """How many closed intervals of a group have a point in common, at most, one of those needed among them."""
     opens = np.repeat([1, -1], len(group_n))
     order = np.lexsort((-opens, np.concatenate([low_n, high_n]), np.tile(group_n, 2)))
-    at_once = np.cumsum(opens[order])  # back at zero where a group ends
+    at_once, needed = np.cumsum(opens[order]), np.cumsum((opens * np.tile(needed_n, 2))[order])  # 0 where a group ends
     most_g = np.zeros(groups, int)
-    np.maximum.at(most_g, np.tile(group_n, 2)[order], at_once)
+    np.maximum.at(most_g, np.tile(group_n, 2)[order], np.where(needed > 0, at_once, 0))
     return most_g
 
 

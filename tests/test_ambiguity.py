@@ -74,3 +74,29 @@ def test_a_cycle_is_refused(m_kk: np.ndarray) -> None:
     """The series of total effects would have no end."""
     with pytest.raises(ValueError, match="cycle"):
         ambiguity([np.eye(2)], m_kk)
+
+
+@pytest.mark.parametrize(("brought", "gaps"), [(0.02, []), (0.005, [0])])
+def test_what_an_edge_brings_in_counts_at_its_size(brought: float, gaps: list[int]) -> None:
+    """To cancel 1 by 0.2 the edge has size 5: five times what it brings in must lie within the tolerance of 0.03."""
+    found = ambiguity([np.array([[1, 0.2], [0, brought]])], np.zeros((2, 2)), [np.full((2, 2), 0.03)])
+    assert [move.gap for move in found.moves if (move.source, move.target) == (0, 1)] == gaps
+
+
+def test_no_new_edge_closes_a_cycle_where_paths_cancel() -> None:
+    """0 -> 1 -> 3 and 0 -> 2 -> 3 cancel, so that 3's total effect from 0 is zero; 0 is above 3 all the same."""
+    m_kk = np.zeros((4, 4))
+    m_kk[1, 0] = m_kk[3, 1] = m_kk[2, 0] = 1
+    m_kk[3, 2] = -1
+    rng = np.random.default_rng(0)
+    for move in ambiguity([rng.choice([0, 0.5], (4, 4))], m_kk).moves:
+        if move.kind == "add":
+            changed_kk = m_kk.copy()
+            changed_kk[move.target, move.source] = 1
+            assert is_acyclic(changed_kk)
+
+
+def test_of_one_concept_there_is_one_graph() -> None:
+    """And no gap to another."""
+    found = ambiguity([np.array([[0.5]])], np.zeros((1, 1)))
+    assert found.moves == () and found.smallest_gap is None and "no other graph" in found.in_words()

@@ -87,5 +87,6 @@ def test_a_line_a_seed(cache: Path) -> None:
     command = ("-m", "experiments.asymptotic", "--dim=12", "--seed=3")
     done = programs.run(programs.environment(cache), *command, "--tokens=2000000")
     assert done.stdout.startswith("seed 3: M F1 1.0000 (precision 1.000, recall 1.000), B F1 "), done.stderr
-    refused = programs.run(programs.environment(cache), *command, "--observation_noise=0.1")
-    assert refused.returncode != 0 and "no noise" in refused.stderr
+    for flag, says in (("--observation_noise=0.1", "no noise"), ("--start=uniform", "--lags=1 and --context=2")):
+        refused = programs.run(programs.environment(cache), *command, flag)
+        assert refused.returncode != 0 and says in refused.stderr

@@ -26,7 +26,7 @@ def alternatives(process: Process, b_error_lkk: np.ndarray | None = None) -> Amb
         return None
     b_lkk = np.asarray(process.b_lkk)
     m_kk = np.zeros(b_lkk.shape[1:]) if process.m_kk is None else np.asarray(process.m_kk)
-    if not is_acyclic(m_kk) or np.count_nonzero(b_lkk) > DENSE * b_lkk.size:
+    if not is_acyclic(m_kk) or (len(m_kk) > 1 and np.count_nonzero(b_lkk) > DENSE * b_lkk.size):
         return None
     return ambiguity(list(b_lkk), m_kk, None if b_error_lkk is None else list(CLEAR * errors_of_all(b_error_lkk)))
 

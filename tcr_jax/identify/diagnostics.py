@@ -24,7 +24,8 @@ def diagnose(fit: Params | Identified, data: Any, document_bt: Any = None) -> Di
       document_bt: for an array, the document of each position.
 
     Raises:
-      NotIdentifiable: no two tokens have full history, or the innovations are not finite.
+      NotIdentifiable: the data are of another width, no two tokens have full history, or the innovations are not
+        finite.
 
     >>> from tcr_jax.worlds import WorldConfig, make_world
     >>> world = make_world(WorldConfig(latents=4, parents=2.0, graph="a5", own_past=True))

@@ -59,6 +59,7 @@ def _rank(latents: int, constant_d: np.ndarray) -> str:
     constant = np.flatnonzero(constant_d)
     why = f"channels {some(constant)} are constant or nearly so" if len(constant) else "some are mixtures of others"
     return (
-        f"activations of {len(constant_d)} channels have rank {latents}: {why}, unless an outlier or a channel's unit "
-        f"hides what they hold. So many concepts are sought: if that is as it should be, say so by latents={latents}"
+        f"activations of {len(constant_d)} channels have rank {latents} in the first sequences: {why}, unless an "
+        "outlier, a channel's unit or the order of the sequences hides what they hold. So many concepts are sought: if "
+        f"that is as it should be, say so by latents={latents}"
     )

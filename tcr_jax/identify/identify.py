@@ -32,7 +32,7 @@ from tcr_jax.identify.units import as_params, standard_errors
 from tcr_jax.identify.unmix import Unmixed, unmix
 from tcr_jax.params import Params
 
-FORMAT = 5
+FORMAT = 6
 """Of the stages that are kept: those of another one are not read."""
 
 
@@ -43,7 +43,7 @@ class Effect(NamedTuple):
          3 -> 1       lag  2   -0.5000 ± 0.0123
 
     The standard error takes the graph for granted. `in_doubt`: another graph, one edge of M away, is as sparse within
-    the standard errors and would change this effect; None where there are none.
+    the standard errors and would change this effect, or B has too few zeros to tell; None without standard errors.
     """
 
     source: int
@@ -54,7 +54,7 @@ class Effect(NamedTuple):
     in_doubt: bool | None = None
 
     def __str__(self) -> str:
-        doubt = "  in doubt: another graph is as sparse" if self.in_doubt else ""
+        doubt = "  in doubt: another graph may be as sparse" if self.in_doubt else ""
         size = f"{self.effect:+8.4f} ± {self.standard_error:.4f}"
         return f"{self.source:6} -> {self.target:<6}  lag {self.lag:2}  {size}{doubt}"
 
@@ -63,7 +63,7 @@ class Identified(NamedTuple):
     """The answer. `params` are ordinary: encode, save, train on, shard and report them like any others."""
 
     params: Params
-    b_error_lkk: np.ndarray | None  # standard errors of B and of M; None where they were not asked for
+    b_error_lkk: np.ndarray | None  # standard errors of B and of M; None without `draws` or `refine`
     m_error_kk: np.ndarray | None
     unmixed: Unmixed  # what diagnostics read
     misfit: float = 1.0  # factor by which the model's misfit raised the errors that sampling explains
@@ -76,7 +76,7 @@ class Identified(NamedTuple):
         )
 
     def effects(self) -> list[Effect]:
-        """Every non-zero effect with its standard error (NaN where there is none), the clearest first."""
+        """Every non-zero effect, the clearest first; without standard errors (NaN) the largest."""
         process = self.params.process
         both_lkk = np.concatenate([np.asarray(process.m_kk)[None], np.asarray(process.b_lkk)])
         error_lkk, doubt_k = np.full(both_lkk.shape, np.nan), None
@@ -94,7 +94,7 @@ class Identified(NamedTuple):
             )
             for lag, i, j in np.argwhere(both_lkk)
         ]
-        return sorted(effects, key=lambda e: -abs(e.effect) / (e.standard_error or np.inf))
+        return sorted(effects, key=lambda e: -abs(e.effect) / (e.standard_error if e.standard_error > 0 else 1))
 
 
 def identify(
@@ -121,14 +121,14 @@ def identify(
       lags: tokens back that an effect may reach.
       seed: of ICA's start and of the draws behind the standard errors.
       refine: re-estimates effects and directions together once it is known which effects are zero.
-      draws: for the standard errors, good to about 1/sqrt(2 draws); 0 leaves them out.
+      draws: for the standard errors, good to about 1/sqrt(2 draws); 0 leaves them out, and so does `refine=False`.
       workdir: keeps each finished stage there; the same call goes on from it.
       mesh: with an axis `data`, over which batches are split.
       memory: bytes of activations kept in memory at most; a larger stream is read anew for every pass.
       say: called with a line of progress.
 
     Raises:
-      ValueError: `lags` or `draws` is too low, or no whole number; or `mesh` has no axis `data`.
+      ValueError: `lags`, `draws`, `latents` or `seed` is too low, or no whole number; or `mesh` has no axis `data`.
       NotIdentifiable: the data cannot bear it: NaN, constant channels, too few tokens, rank below `latents`.
 
     Warns:
@@ -141,7 +141,7 @@ def identify(
     >>> found.params.process.b_lkk.shape
     (2, 4, 4)
     """
-    for name, value, least in (("lags", lags, 1), ("draws", draws, 0), ("latents", latents, 1)):
+    for name, value, least in (("lags", lags, 1), ("draws", draws, 0), ("latents", latents, 1), ("seed", seed, 0)):
         if value is not None and not (isinstance(value, int | np.integer) and value >= least):
             raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
     batches = remembered(as_batches(data, document_bt), memory)
@@ -171,6 +171,7 @@ def _answer(unmixed: Unmixed, related: Related) -> Identified:
     if draws is None:
         return Identified(params, None, None, unmixed, misfit)
     directions_dk = np.linalg.pinv(unmixed.to_white_kd) @ np.linalg.inv(unmixing_kk)
+    directions_dk /= np.abs(directions_dk).max()  # only their ratios count
     estimate = Estimate(jnp.float32(b_lkk), jnp.float32(m_kk), jnp.zeros_like(m_kk, jnp.float32))
     b_error_lkk, m_error_kk = standard_errors(estimate, draws, jnp.float32(directions_dk.T @ directions_dk))
     return Identified(params, np.asarray(b_error_lkk), np.asarray(m_error_kk), unmixed, misfit)

@@ -47,12 +47,17 @@ def measure(params: Params, batches: Batches, fitted: float | None = None) -> In
     The information is the largest that score functions in the span of `density.basis` see.
 
     Raises:
-      NotIdentifiable: no token has as many earlier ones in its document as the process has lags, or the innovations
-        are not finite.
+      NotIdentifiable: the data are of another width, no token has as many earlier ones in its document as the process
+        has lags, or the innovations are not finite.
     """
     standard: _Standard | None = None
     sums: _Sums | None = None
+    width = params.dictionary.decoder_kd.shape[1]
     for x_btd, document_bt in batches():
+        if x_btd.shape[-1] != width:
+            raise NotIdentifiable(
+                f"activations have {x_btd.shape[-1]} channels and the parameters {width}: give data of the same kind"
+            )
         if standard is None:
             standard = _standard(params, x_btd, document_bt)
         new = _sums(params, standard, x_btd, document_bt)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 from tcr_jax.identify.discovery import discovery_threshold
 from tcr_jax.identify.evidence import Estimate, Evidence
@@ -17,7 +18,10 @@ from tcr_jax.identify.unmix import Unmixed
 from tcr_jax.identify.unrestricted import Unrestricted, sharper, unrestricted
 
 FITS = 1.1
-"""How many times as much as sampling explains effects may vary that are held at zero."""
+"""How many times as much as sampling explains effects may vary that are held at zero, where they are many."""
+
+CHANCE = 1e-3
+"""That few such effects vary as much by chance."""
 
 SEARCHES = 5
 """For M, each with errors as large as the one before found them."""
@@ -95,11 +99,16 @@ def _sparsest(start: Unrestricted, say: Say) -> Arrays:
         standardised_lkk = _standardised(start, m_kk, misfit)[1]
         held_n = standardised_lkk[np.abs(standardised_lkk) <= discovery_threshold(standardised_lkk)]
         spread = float(np.sqrt(np.square(held_n).mean())) if len(held_n) else 0.0
-        if spread <= FITS or search == SEARCHES:
+        if spread <= _largest_spread(len(held_n)) or search == SEARCHES:
             break
         misfit *= spread
         say(f"effects held at zero vary {misfit:.2f} times as much as sampling explains: again, with such errors")
     return {"m_kk": m_kk, "misfit": np.array(misfit)}
+
+
+def _largest_spread(count: int) -> float:
+    """That sampling may leave among so many standardised effects."""
+    return max(FITS, float(np.sqrt(scipy.stats.chi2.isf(CHANCE, count) / count))) if count else FITS
 
 
 def _delayed(start: Unrestricted, m_kk: np.ndarray, misfit: float) -> tuple[np.ndarray, np.ndarray]:

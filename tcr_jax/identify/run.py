@@ -1,12 +1,13 @@
 """An answer as a run of training: it loads, trains on, and is evaluated and reported like any other."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from tcr_jax.checkpoint import CONFIG, CheckpointError, Checkpoints
+from tcr_jax.checkpoint import CHECKPOINTS, CONFIG, CheckpointError, Checkpoints
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.files import write_text
 from tcr_jax.identify.identify import Identified
@@ -35,7 +36,8 @@ def save_run(found: Identified | Params, store: str | Path, workdir: str | Path,
     """
     params = found.params if isinstance(found, Identified) else found
     workdir, description = Path(workdir), Store.open(store).description
-    if (workdir / CONFIG).exists():
+    steps = {int(path.name) for path in (workdir / CHECKPOINTS).glob("*") if path.name.isdigit()}
+    if (workdir / CONFIG).exists() or steps - {0}:
         raise CheckpointError(f"{workdir} holds a run already: give another directory")
     k = len(params.dictionary.decoder_kd)
     lags = 0 if params.process.b_lkk is None else len(params.process.b_lkk)
@@ -49,6 +51,7 @@ def save_run(found: Identified | Params, store: str | Path, workdir: str | Path,
                 f"{jax.tree_util.keystr(path)} has shape {given}, and the store of width {width} with these settings "
                 f"asks for {wanted}: give the store that was solved, and no {', '.join(sizes)}"
             )
+    shutil.rmtree(workdir / CHECKPOINTS, ignore_errors=True)  # of a call that was killed
     workdir.mkdir(parents=True, exist_ok=True)
     mesh = make_mesh(config, jax.local_devices()[:1])
     checkpoints = Checkpoints(workdir, config, description.source, description.digest, mesh)

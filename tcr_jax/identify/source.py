@@ -1,6 +1,7 @@
 """Data in: arrays and stores as streams of batches that can be read again and again."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,12 +42,12 @@ def as_batches(data: Any, document_bt: Any = None) -> Batches:
         ) from error
     if document_bt is None and x_btd.ndim == 3:
         document_bt = np.broadcast_to(np.arange(len(x_btd))[:, None], x_btd.shape[:2])
-    _check(x_btd, document_bt)
+    document_bt = _checked_documents(x_btd, document_bt)
     size = min(len(x_btd), _rows(x_btd.shape[1:]))
 
     def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
         for first in range(0, len(x_btd), size):
-            part_btd, part_bt = x_btd[first : first + size], np.asarray(document_bt[first : first + size])
+            part_btd, part_bt = x_btd[first : first + size], document_bt[first : first + size]
             padding = size - len(part_btd)
             part_btd = np.pad(part_btd.astype(np.float32), ((0, padding), (0, 0), (0, 0)))
             yield jnp.asarray(part_btd), jnp.asarray(np.pad(part_bt, ((0, padding), (0, 0)), constant_values=DROPPED))
@@ -79,13 +80,17 @@ def remembered(batches: Batches, limit: int) -> Batches:
 
 
 def fingerprint(data: Any, batches: Batches) -> dict[str, Any]:
-    """What tells data apart without reading them all: how many sequences an array or a store has, and a hash of the
-    first batch. Other data, order, batches and preprocessing change it; a stream's later batches do not.
+    """What tells data apart: of an array a hash of all activations and documents, of a store its own digest.
+
+    A stream is not read to its end for it: other batches after the first do not change its hash.
     """
+    if isinstance(data, Store):
+        return {"data": data.description.digest}
     digest = hashlib.sha256()
-    for part in next(batches()):
-        digest.update(np.asarray(part).tobytes())
-    return {"sequences": None if callable(data) else len(data), "begins": digest.hexdigest()[:16]}
+    for batch in itertools.islice(batches(), 1 if callable(data) else None):
+        for part in batch:
+            digest.update(np.asarray(part).tobytes())
+    return {"data": digest.hexdigest()[:16]}
 
 
 def broken(batches: Batches) -> str:
@@ -118,18 +123,36 @@ def broken(batches: Batches) -> str:
 
 def _checked(batches: Batches) -> Batches:
     """The same stream, every batch looked at."""
-    if batches() is batches():
-        raise NotIdentifiable("the stream can be read once only: give a function that returns a new iterator each time")
+    first, again = next(iter(batches()), None), next(iter(batches()), None)
+    if first is None:
+        raise NotIdentifiable("the stream is empty: give a function that returns an iterator of batches")
+    if again is None or not all(map(_same, first, again)):
+        raise NotIdentifiable(
+            "the stream begins otherwise at its second reading, as one does that can be read once only: give a "
+            "function that returns a new iterator over the same batches each time"
+        )
+    shape = np.shape(first[0])
 
     def stream() -> Iterator[tuple[jax.Array, jax.Array]]:
-        for x_btd, document_bt in batches():
-            _check(x_btd, document_bt)
+        for number, (x_btd, document_bt) in enumerate(batches(), start=1):
+            document_bt = _checked_documents(x_btd, document_bt)
+            if np.shape(x_btd) != shape:
+                raise NotIdentifiable(
+                    f"batch {number} of the stream has shape {np.shape(x_btd)}, the first {shape}: give all one shape, "
+                    "filled up with positions of document -1"
+                )
             yield x_btd, document_bt
 
     return stream
 
 
-def _check(x_btd: Any, document_bt: Any) -> None:
+def _same(one: Any, other: Any) -> bool:
+    """NaN is like itself."""
+    return np.array_equal(np.asarray(one), np.asarray(other), equal_nan=np.asarray(one).dtype.kind == "f")
+
+
+def _checked_documents(x_btd: Any, document_bt: Any) -> Any:
+    """The documents as 32-bit numbers, where they and the activations can be used."""
     dtype = getattr(x_btd, "dtype", np.dtype(object))
     if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool)):
         raise NotIdentifiable(
@@ -143,6 +166,17 @@ def _check(x_btd: Any, document_bt: Any) -> None:
         )
     if np.shape(document_bt) != np.shape(x_btd)[:2]:
         raise NotIdentifiable(f"document_bt of shape {np.shape(document_bt)}: give one a token, {np.shape(x_btd)[:2]}")
+    if getattr(document_bt, "dtype", None) == np.int32:
+        return document_bt
+    given_bt = np.asarray(document_bt)
+    with np.errstate(invalid="ignore"):
+        whole = given_bt.dtype.kind in "iuf" and (given_bt == given_bt.astype(np.int32)).all()
+    if not whole:
+        raise NotIdentifiable(
+            f"document_bt of type {given_bt.dtype} holds what is no whole number of 32 bits: number documents from 0 "
+            "(np.unique(..., return_inverse=True) does), and give dropped tokens -1"
+        )
+    return given_bt.astype(np.int32)
 
 
 def _of_store(store: Store) -> Iterator[Any]:

@@ -20,13 +20,13 @@ class Stages:
     """Results by name, in `workdir` if there is one."""
 
     def __init__(self, workdir: Path | None, settings: dict[str, Any]) -> None:
-        """Raises `NotIdentifiable` where `workdir` holds stages of another run, or damaged ones."""
+        """Raises `NotIdentifiable` where `workdir` holds stages of another run. Settings without stages bind nobody."""
         self._workdir = workdir
         if workdir is None:
             return
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / SETTINGS
-        if path.exists():
+        if path.exists() and any(workdir.glob("*.npz")):
             try:
                 there = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:

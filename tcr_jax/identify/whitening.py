@@ -43,10 +43,10 @@ def whiten(x_nd: np.ndarray, latents: int | None) -> Whitening:
         raise NotIdentifiable(
             f"channels {some(broken)} hold NaN or infinity: clean the activations, or drop the tokens"
         )
+    x_nd = np.asarray(x_nd, np.float64)
     constant = np.flatnonzero(np.ptp(x_nd, axis=0) == 0)
     if len(constant) == channels:
         raise NotIdentifiable(f"all {channels} channels are constant over {tokens:,} tokens: give other activations")
-    x_nd = np.asarray(x_nd, np.float64)
     mean_d = x_nd.mean(axis=0)
     eigenvalues, vectors = np.linalg.eigh(np.cov(x_nd.T, bias=True).reshape(channels, channels))
     spectrum_d, vectors_dd = np.maximum(eigenvalues[::-1], 0), vectors[:, ::-1]
@@ -54,9 +54,10 @@ def whiten(x_nd: np.ndarray, latents: int | None) -> Whitening:
     k = rank if latents is None else latents
     if rank < k:
         why = f"channels {some(constant)} are constant" if len(constant) else "channels are linear mixtures of others"
-        mend = f"{why}; lower latents to {rank} or less"
+        mend = f"{why}; lower latents to {rank} or less, or shuffle the sequences if later ones hold more"
         raise NotIdentifiable(
-            f"latents={k} concepts cannot be read linearly from activations of {channels} channels and rank {rank}: "
+            f"latents={k} concepts cannot be read linearly from activations of {channels} channels whose first "
+            f"{tokens:,} tokens have rank {rank}: "
             + (f"{tokens:,} tokens are too few; give more" if tokens <= k else mend)
         )
     return Whitening(mean_d, (vectors_dd[:, :k] / np.sqrt(spectrum_d[:k])).T, spectrum_d)

@@ -46,8 +46,12 @@ def recovery(world: Params, found: Params, sample: Sample) -> dict[str, float]:
       that ignores M gets it; every field of `EdgeScores` as `B_` and as `M_`.
 
     Raises:
-      ValueError: hardly a token has full history, or a found concept or effect is not finite.
+      ValueError: the sample is of another width than the estimate, hardly a token has full history, or a found concept
+        or effect is not finite.
     """
+    widths = sample.x_btd.shape[-1], found.dictionary.decoder_kd.shape[1]
+    if len(set(widths)) > 1:
+        raise ValueError(f"the sample has {widths[0]} channels and the estimate {widths[1]}: score it on its own world")
     lags = max(_lags(world.process), _lags(found.process))
     scored_bt = np.asarray(_histories(sample.document_bt, lags))
     if np.count_nonzero(scored_bt) < 2:

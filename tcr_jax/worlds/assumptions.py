@@ -25,7 +25,7 @@ class Assumptions(NamedTuple):
     """The assumptions in their published order; in `number` is what `words` quote."""
 
     a1_white: Assumption  # deviation: the drift's amplitude, else the share of observation noise
-    a2_rank: Assumption  # the larger condition number of A and of B at the last lag; nan where too large to compute
+    a2_rank: Assumption  # the larger condition number of A and of B at the last lag; of A alone where k is too large
     a3_stable: Assumption  # spectral radius
     a4_not_gaussian: Assumption  # Gaussian components
     a5_one_child: Assumption  # most children of a concept in M
@@ -66,7 +66,7 @@ def assumptions(world: World) -> Assumptions:
         a4_not_gaussian=Assumption(gaussians <= 1, gaussians, f"{gaussians} of {k} innovations are Gaussian"),
         a5_one_child=Assumption(children <= 1, children, f"most children of a concept within the token: {children}"),
         a6_blocks=Assumption(
-            largest < k, largest, f"the largest of M's {blocks} blocks holds {largest} of {k} concepts"
+            largest < k or k == 1, largest, f"the largest of M's {blocks} blocks holds {largest} of {k} concepts"
         ),
     )
 
@@ -86,7 +86,7 @@ def _rank(world: World) -> Assumption:
     of_b = _condition(world.b[-1])
     words = f"condition number of A {of_a:.3g} ({d} channels, {k} concepts), of B at the last lag {of_b:.3g}"
     rank = int(scipy.sparse.csgraph.structural_rank(world.b[-1]))
-    return Assumption(bool(d >= k and rank == k), float(max(of_a, of_b)), f"{words} (rank {rank})")
+    return Assumption(bool(d >= k and rank == k), float(max(of_a, of_b)), f"{words} (structural rank {rank})")
 
 
 def _norm(matrix: np.ndarray) -> float:

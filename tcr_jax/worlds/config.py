@@ -27,7 +27,9 @@ class WorldConfig:
     graph: Graph = knob("random", "structure of M (a5: one child at most; a6: blocks) and, for hubs and paper, of B")
     parents: float = knob(4.0, "mean number of delayed parents of a concept at each lag", at_least=0)
     own_past: bool = knob(False, "every concept is one of its own delayed parents, at each lag")
-    instant_parents: float = knob(1.0, "mean number of instantaneous parents (a chain has one each)", at_least=0)
+    instant_parents: float = knob(
+        1.0, "mean number of instantaneous parents (a chain has one each, a5 and hubs somewhat fewer)", at_least=0
+    )
     block: int = knob(8, "concepts of a block, for graph=a6", at_least=1)
     b_low: float = knob(0.2, "least size of a delayed effect, before B is scaled", at_least=0)
     b_high: float = knob(0.5, "largest size of a delayed effect, before B is scaled", at_least=0)
@@ -60,7 +62,7 @@ class WorldConfig:
             raise ConfigError(f"parents={self.parents} is more than latents={k}; lower it or add latents")
         if self.own_past and self.parents < 1:
             raise ConfigError(f"parents={self.parents} leaves no room for own_past; give at least 1")
-        most = {"a5": 1.0, "a6": (self.block - 1) / 2}.get(self.graph, max(k - 1, 1) / 2)
+        most = {"a5": 1.0, "a6": (min(self.block, k) - 1) / 2}.get(self.graph, max(k - 1, 1) / 2)
         if self.graph not in ("chain", "paper") and self.instant_parents > most:
             raise ConfigError(
                 f"instant_parents={self.instant_parents}: graph={self.graph} allows {most:g} on average; lower it"
@@ -68,8 +70,11 @@ class WorldConfig:
             )
         if self.graph == "paper" and self.lags != 1:
             raise ConfigError(f"lags={self.lags}: graph=paper has one lag; set lags=1")
-        if not self.radius < 1:
-            raise ConfigError(f"radius={self.radius}: the process would grow without end; set it below 1")
+        if not self.radius <= 0.998:
+            raise ConfigError(
+                f"radius={self.radius}: the process might grow without end, as B is scaled to within 0.1 % alone; set "
+                "it to 0.998 or less"
+            )
         if 0 < self.condition < 1:
             raise ConfigError(f"condition={self.condition}: no matrix is below 1; 0 asks for Gaussian columns")
         if not self.observation_noise < 1:

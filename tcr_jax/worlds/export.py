@@ -37,8 +37,11 @@ def write_store(
       progress: called after every shard with the shards done and those in all.
 
     Raises:
+      ValueError: there are no sequences to write, or `fold` is negative.
       StoreError: the directory holds another store, or the disk did not take it.
     """
+    if sequences < 1 or fold < 0:
+        raise ValueError(f"sequences={sequences}, fold={fold}: a store needs at least 1 sequence and a fold from 0")
     config = world.config
     text = json.dumps({**dataclasses.asdict(config), "sequences": sequences, "fold": fold}, sort_keys=True)
     source = Source(

@@ -39,8 +39,9 @@ def _instantaneous(config: WorldConfig, weight_k: np.ndarray, rng: np.random.Gen
         sources = np.flatnonzero(rng.random(k - 1) < parents)
         targets = rng.integers(sources + 1, k)
         return sp.csr_array((np.ones(len(sources)), (targets, sources)), shape=(k, k))
-    block = config.block if config.graph == "a6" else k
-    later_k = block - 1 - np.arange(k) % block  # concepts that a concept may cause
+    block = min(config.block, k) if config.graph == "a6" else k
+    number_k = np.arange(k)
+    later_k = np.minimum((number_k // block + 1) * block, k) - 1 - number_k  # concepts that a concept may cause
     chance_k = np.minimum(1, parents * k * weight_k / max((weight_k * later_k).sum(), 1))
     rows = []
     for target in range(k):
@@ -73,4 +74,6 @@ def _edges(rows: list[np.ndarray]) -> sp.csr_array:
 def _resize(edges: sp.csr_array, low: float, high: float, rng: np.random.Generator) -> sp.csr_array:
     """The same edges, their sizes uniform from `low` to `high`, their signs fair."""
     sizes = rng.uniform(low, high, edges.nnz) * rng.choice([-1.0, 1.0], edges.nnz)
-    return sp.csr_array((sizes, edges.indices, edges.indptr), shape=edges.shape)
+    resized = sp.csr_array((sizes, edges.indices, edges.indptr), shape=edges.shape)
+    resized.eliminate_zeros()
+    return resized

@@ -81,5 +81,5 @@ def test_without_any_effect_nothing_is_in_doubt_by_error() -> None:
 
 def test_a_doubtful_effect_says_so() -> None:
     """In its line."""
-    assert str(Effect(1, 2, 0, 0.5, 0.1, in_doubt=True)).endswith("in doubt: another graph is as sparse")
+    assert str(Effect(1, 2, 0, 0.5, 0.1, in_doubt=True)).endswith("in doubt: another graph may be as sparse")
     assert "doubt" not in str(Effect(1, 2, 0, 0.5, 0.1, in_doubt=False))

@@ -240,9 +240,11 @@ def test_more_concepts_than_channels_are_told() -> None:
 
 
 def test_data_that_cannot_tell_are_refused() -> None:
-    """Documents of one token, and numbers that are none."""
+    """Documents of one token, numbers that are none, and channels of something else."""
     x_btd = np.ones((200, 100, 8), np.float32)
     with pytest.raises(NotIdentifiable, match="no two tokens have the 2 earlier ones"):
         diagnose(world().params, x_btd, np.arange(20_000).reshape(200, 100))
     with pytest.raises(NotIdentifiable, match="not finite"):
         diagnose(world().params, np.full_like(x_btd, np.nan))
+    with pytest.raises(NotIdentifiable, match="activations have 7 channels and the parameters 8"):
+        diagnose(world().params, x_btd[..., :7])

@@ -41,8 +41,8 @@ def test_a_sound_answer_leaves_no_doubt() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"latents": None}, "6 channels have rank 4: some are mixtures .* say so by latents=4"),
-        ({"latents": None, "to_white_kd": np.eye(K, D)}, "rank 4: channels 4, 5 are constant"),
+        ({"latents": None}, "6 channels have rank 4 in the first sequences: some are mixtures .* say so by latents=4"),
+        ({"latents": None, "to_white_kd": np.eye(K, D)}, "rank 4 in the first sequences: channels 4, 5 are constant"),
         ({"mean_d": np.array([0, 0, 2e4, 0, 0, 0])}, "channels 2 vary by less than 1/10,000 of their mean"),
         ({"stein_k": np.array([1.0, 2, 2, 1.001])}, "cannot tell 2 of 4 innovations .* Concepts 0, 3, and every"),
         ({"tokens": 40.0}, "z is not identified: 40 tokens cannot tell 4 of 4"),

@@ -74,3 +74,16 @@ def test_no_run_is_written_over(store: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="holds a run already"):
         save_run(PARAMS, store, tmp_path)
+
+
+def test_a_call_that_was_killed_is_repeated(store: Path, tmp_path: Path) -> None:
+    """Without its configuration a run is not whole yet; checkpoints that training made are never taken for that."""
+    run = tmp_path / "run"
+    save_run(PARAMS, store, run)
+    (run / "config.json").unlink()
+    save_run(PARAMS, store, run)
+    assert same(load_run(run).params, PARAMS)
+    (run / "config.json").unlink()
+    (run / "checkpoints" / "0").rename(run / "checkpoints" / "7")
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        save_run(PARAMS, store, run)

@@ -133,3 +133,45 @@ def test_what_is_broken_is_placed() -> None:
     )
     x_btd[3, 2, 1], x_btd[4, 0, 2] = -1e30, 1
     assert "the largest is -1e+30, at sequence 3, token 2, channel 1: scale them down" in broken(pairs)
+
+
+def test_a_stream_that_is_spent_or_empty_is_refused() -> None:
+    """Also behind a function that hides it."""
+    batches = iter([(X_BTD + number, np.zeros((2, 3), int)) for number in range(3)])
+    with pytest.raises(NotIdentifiable, match="begins otherwise at its second reading"):
+        as_batches(lambda: (batch for batch in batches))
+    with pytest.raises(NotIdentifiable, match="the stream is empty"):
+        as_batches(lambda: iter([]))
+
+
+def test_batches_of_another_shape_are_placed() -> None:
+    """By their number."""
+    with pytest.raises(NotIdentifiable, match=r"batch 2 of the stream has shape \(2, 3, 5\), the first \(2, 3, 4\)"):
+        tokens(as_batches(lambda: iter([(np.zeros((2, 3, d)), np.zeros((2, 3), int)) for d in (4, 5)])))
+
+
+@pytest.mark.parametrize("document", [2**31, -(2**31) - 1, 0.5, np.nan, "first"])
+def test_documents_that_are_no_numbers_of_32_bits_are_refused(document: Any) -> None:
+    """Wrapped round they would pass for dropped tokens, or for one document."""
+    documents = np.full((2, 3), document)
+    for data, given in ((X_BTD, documents), (lambda: iter([(X_BTD, documents)]), None)):
+        with pytest.raises(NotIdentifiable, match="no whole number of 32 bits: number documents from 0"):
+            tokens(as_batches(data, given))
+
+
+def test_every_activation_and_document_counts_for_a_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of arrays also in later batches; of stores too."""
+    monkeypatch.setattr(module, "NUMBERS", 3 * 10 * 4)
+    x_btd, document_bt = map(np.asarray, next(WORLD.batches(7, batch=7)()))
+    changed_btd, changed_bt = x_btd.copy(), document_bt.copy()
+    changed_btd[-1, -1, -1] += 1
+    changed_bt[-1, -1] = -1
+    write_store(WORLD, tmp_path / "one", sequences=7)
+    write_store(WORLD, tmp_path / "other", sequences=7, fold=1)
+    stores = [Store.open(tmp_path / name) for name in ("one", "other")]
+    arrays = [(x_btd, document_bt), (changed_btd, document_bt), (x_btd, changed_bt)]
+    given = arrays + [(store, None) for store in stores]
+    found = [fingerprint(data, as_batches(data, documents))["data"] for data, documents in given]
+    assert len(set(found)) == len(found)

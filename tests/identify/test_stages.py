@@ -34,14 +34,16 @@ def test_a_stage_that_failed_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    """By name and value, then and now."""
-    Stages(tmp_path, WITH)
+    """By name and value, then and now; but where no stage was finished there is nothing to protect."""
+    Stages(tmp_path, WITH | {"lags": 1})
+    Stages(tmp_path, WITH).run("one", lambda: RESULT)
     with pytest.raises(NotIdentifiable, match="lags: 2 -> 3.*another workdir"):
         Stages(tmp_path, WITH | {"lags": 3})
 
 
 def test_damaged_settings_are_named(tmp_path: Path) -> None:
     """Not a traceback of the JSON reader."""
+    Stages(tmp_path, WITH).run("one", lambda: RESULT)
     (tmp_path / SETTINGS).write_text("{")
     with pytest.raises(NotIdentifiable, match="identify.json"):
         Stages(tmp_path, WITH)

@@ -153,3 +153,10 @@ def test_documents_that_are_too_short() -> None:
     """The message says how much history is needed."""
     with pytest.raises(ValueError, match="has 2 earlier ones in its document: give longer documents"):
         recovery(TRUTH, TRUTH, Sample(*(values[:, :2] for values in SAMPLE)))
+
+
+def test_an_estimate_of_another_width_is_refused() -> None:
+    """Both widths are named."""
+    narrow = make_world(WorldConfig(latents=3, parents=1.0, context=8))
+    with pytest.raises(ValueError, match=r"the sample has \d+ channels and the estimate 3"):
+        recovery(TRUTH, narrow.params, SAMPLE)

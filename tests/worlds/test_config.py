@@ -30,7 +30,7 @@ def test_every_preset_differs_from_the_defaults_in_every_field_it_names(name: st
         ({"graph": "a6", "block": 2}, "graph=a6 allows 0.5 on average; lower it, or raise block"),
         ({"b_low": 0.6}, "b_low=0.6 is more than b_high=0.5; swap them"),
         ({"m_low": 0.9}, "m_low=0.9 is more than m_high=0.8; swap them"),
-        ({"radius": 1.0}, "radius=1.0: the process would grow without end; set it below 1"),
+        ({"radius": 0.9999}, "radius=0.9999: the process might grow without end"),
         ({"degrees": 2.0}, "degrees=2.0 must be over 2"),
         ({"condition": 0.5}, "condition=0.5: no matrix is below 1; 0 asks for Gaussian columns"),
         ({"observation_noise": 1.0}, "observation_noise=1.0 leaves no signal; set a share below 1"),

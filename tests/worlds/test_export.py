@@ -41,3 +41,7 @@ def test_a_killed_export_goes_on_and_another_world_is_refused(tmp_path: Path) ->
     assert continued.digest == write_store(world, tmp_path / "whole", sequences=6, shard_bytes=700).digest
     with pytest.raises(StoreError, match="begun with other settings"):
         write_store(world, tmp_path / "killed", sequences=6, shard_bytes=700, fold=1)
+    for wrong in ({"sequences": 0}, {"sequences": 6, "fold": -1}):
+        with pytest.raises(ValueError, match="needs at least 1 sequence and a fold from 0"):
+            write_store(world, tmp_path / "none", **wrong)
+    assert not (tmp_path / "none").exists()

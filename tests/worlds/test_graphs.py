@@ -85,3 +85,10 @@ def test_the_papers_generator() -> None:
     upper = b_kk[np.triu_indices(200, 1)]
     np.testing.assert_allclose((upper != 0).mean(), 0.1, rtol=0.05)
     np.testing.assert_allclose(np.square(upper[upper != 0]).mean(), 1 / 200, rtol=0.1)
+
+
+def test_a_short_last_block_has_as_many_parents() -> None:
+    """12 concepts are a block of 8 and one of 4; 4 are a block of 4."""
+    for latents in (4, 12):
+        edges = [np.count_nonzero(graph(seed, graph="a6", latents=latents)[1]) for seed in range(200)]
+        np.testing.assert_allclose(np.mean(edges) / latents, 1, atol=0.1)
