@@ -111,7 +111,9 @@ def test_innovations_are_white_and_independent(found: Identified) -> None:
     np.testing.assert_allclose(np.corrcoef(eps_nk.T**2), np.eye(12), atol=2 * tolerance)
 
 
-@pytest.mark.parametrize("settings", [{"lags": 0}, {"lags": 1.5}, {"latents": 0}, {"latents": 4.0}, {"draws": -1}, {"seed": 1.5}])
+@pytest.mark.parametrize(
+    "settings", [{"lags": 0}, {"lags": 1.5}, {"latents": 0}, {"latents": 4.0}, {"draws": -1}, {"seed": 1.5}]
+)
 def test_numbers_of_things_are_whole(settings: dict[str, Any]) -> None:
     """And as many as needed."""
     ((name, value),) = settings.items()
