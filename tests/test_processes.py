@@ -71,3 +71,11 @@ def test_two_processes_are_one_run(
         shutil.rmtree(tmp_path / "checkpoints" / "16")
         assert "continuing from step 8" in train_alone(cache, tmp_path, small_store)
         assert_same_parameters(alone, tmp_path)
+
+
+def test_two_processes_start_from_a_run(small_store: Path, cache: Path, alone: Path, tmp_path: Path) -> None:
+    """Each reads the whole of it on a device of its own, and finds it undamaged."""
+    more = (f"--start={alone}", "--steps=1", "--decay=0", "--learning_rate=1e-9", "--process_learning_rate=1e-9")
+    first, _ = train_together(cache, f"--workdir={tmp_path}", *flags(small_store, 2), *more)
+    assert f"starting from step 16 of {alone}" in first
+    assert_same_parameters(alone, tmp_path)
