@@ -38,12 +38,12 @@ def import_arrays(
 
     Args:
       directory: of the store.
-      source: what the activations are; `kept_policy` and a digest of the ids are filled in here.
+      source: what the activations are; `kept_policy` and a digest of the arrays are filled in here.
       activations: [sequences, tokens, d] or [tokens, d]; any floating type, converted to `source.dtype`.
       tokens: token ids, of the same leading shape.
       documents: document ids >= 0 of the same leading shape, the same number for the same document all over, -1 at
         padding. Default: one document a sequence. They decide what is held out together and where lags end.
-      kept: which positions to use, of the same leading shape. Default: all.
+      kept: which positions to use, of the same leading shape, as booleans or as 0 and 1. Default: all.
       pieces: text of every token id. Default: `<17>` for id 17.
       skip_first: positions dropped at the start of a document in every context, as in `Keep`.
       outlier_norm: multiple of the median norm over which a position is dropped, as in `Keep`.
@@ -62,7 +62,7 @@ def import_arrays(
         activations_td=activations.reshape(-1, source.width),
         token_t=_ids("tokens", tokens, activations, lowest=0),
         document_t=_ids("documents", documents, activations, lowest=DROPPED),
-        kept_t=_flat("kept", np.broadcast_to(True, tokens.shape) if kept is None else kept, activations),
+        kept_t=_mask(np.broadcast_to(True, tokens.shape) if kept is None else kept, activations),
     )
     largest = int(stream.token_t.max())
     if pieces is None:
@@ -73,7 +73,7 @@ def import_arrays(
     keep, mask = Keep(skip_first, outlier_norm), "" if kept is None else "; and what the given mask leaves out"
     source = dataclasses.replace(
         source,
-        text=f"{source.text} (imported arrays, ids {_digest(stream)})".strip(),
+        text=f"{source.text} (imported arrays, digest {_digest(stream)})".strip(),
         kept_policy=f"{keep}{mask}",
     )
     contexts = -(-len(stream.token_t) // source.context)
@@ -137,9 +137,24 @@ def _ids(name: str, array: np.ndarray, activations: np.ndarray, lowest: int) -> 
     return flat
 
 
+def _mask(kept: np.ndarray, activations: np.ndarray) -> np.ndarray:
+    flat = _flat("kept", kept, activations)
+    if flat.dtype.kind not in "biu" or flat.min() < 0 or flat.max() > 1:
+        raise StoreError(f"kept: {flat.dtype}, not all 0 or 1; give a mask of booleans, or of the integers 0 and 1")
+    return flat
+
+
 def _digest(stream: Context) -> str:
-    """Tells arrays apart whose import must not be mixed. Ids suffice: activations may be too large to read twice."""
-    digest = hashlib.sha256()
+    """Tells arrays apart whose import must not be mixed: by all ids and by 1,000 activations, spread evenly.
+
+    Activations may be too large to read twice. One in 16 at most is looked at, so that an import which NaN broke off
+    nearly always continues with the repaired array.
+    """
+    x_nd = stream.activations_td
+    digest = hashlib.sha256(f"{x_nd.dtype} {x_nd.shape}".encode())
+    looked_at = np.linspace(0, len(x_nd) - 1, max(1, min(1000, len(x_nd) // 16))).astype(int)
     for array in (stream.token_t, stream.document_t, stream.kept_t):
         digest.update(np.ascontiguousarray(array).data)
+    for row in looked_at:
+        digest.update(x_nd[row].tobytes())
     return digest.hexdigest()[:16]

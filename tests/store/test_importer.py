@@ -131,9 +131,14 @@ def test_a_broken_off_import_continues_where_it_was(tmp_path, source, arrays):
         imported(tmp_path, source, broken, token_bt, **options)
     assert store.finished_shards(tmp_path) == {0, 1}
     first = (tmp_path / "shard-00000.array_record").stat()
-    for tokens, other, field in [(token_bt[::-1], {}, "text"), (token_bt, {"skip_first": 2}, "kept_policy")]:
+    for x, tokens, other, field in [
+        (x_btd, token_bt[::-1], {}, "text"),
+        (x_btd + 1, token_bt, {}, "text"),
+        (x_btd.astype(np.float64), token_bt, {}, "text"),
+        (x_btd, token_bt, {"skip_first": 2}, "kept_policy"),
+    ]:
         with pytest.raises(store.StoreError, match=f"begun with other settings \\({field}: "):
-            imported(tmp_path, source, x_btd, tokens, **options, **other)
+            imported(tmp_path, source, x, tokens, **options, **other)
     done = []
     reader = imported(tmp_path, source, x_btd, token_bt, **options, progress=lambda *counts: done.append(counts))
     assert done == [(1, 3), (2, 3), (3, 3)] and len(reader) == SEQUENCES
@@ -154,6 +159,8 @@ BAD = {
     "document range": (lambda x, t: (x, t, {"documents": t - 2}), "documents: ids from -2 to 93"),
     "no documents": (lambda x, t: (x[0], t[0], {}), "documents: .* give a document id a token"),
     "mask shape": (lambda x, t: (x, t, {"kept": t[0] > 0}), r"kept: shape \(16,\)"),
+    "mask of floats": (lambda x, t: (x, t, {"kept": t * np.nan}), "kept: float64, not all 0 or 1; give a mask"),
+    "mask of indices": (lambda x, t: (x, t, {"kept": t - 1}), "kept: int64, not all 0 or 1"),
     "few pieces": (lambda x, t: (x, t, {"pieces": ["a"] * 95}), "pieces: 95 of them, but token id 95 occurs"),
 }
 
