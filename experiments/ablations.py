@@ -22,7 +22,7 @@ from experiments import launch, train_flags
 from experiments.ablation_table import Row, markdown, plot
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.files import write_text
-from tcr_jax.metrics_file import read_metrics
+from tcr_jax.metrics_file import last_step, read_metrics
 from tcr_jax.relations.tables import to_json
 
 _OUT = flags.DEFINE_string("out", None, "directory of the runs, the table and the plot", required=True)
@@ -45,6 +45,10 @@ VARIED: dict[str, tuple[Any, ...]] = {
     "bias": (True, False),
 }
 """Fields of `Config`, and the values that they take in turn."""
+
+
+class NotMeasured(RuntimeError):
+    """A variant that has no figures: the message says why."""
 
 
 class Variant(NamedTuple):
@@ -99,18 +103,24 @@ def check_same(row: Row | None, config: Config, path: Path) -> None:
 
 
 def measure(variant: Variant, directory: Path) -> Row:
-    """Trains and evaluates. Raises `CalledProcessError` where either fails."""
+    """Trains and evaluates. Raises `NotMeasured` where either fails, or training was asked to stop."""
     given = [f"--{name}={value}" for name, value in dataclasses.asdict(variant.config).items()]
-    subprocess.run([sys.executable, "-m", "experiments.train", f"--workdir={directory}", *given], check=True)
+    _launch("experiments.train", f"--workdir={directory}", *given)
+    if last_step(directory) < variant.config.steps:
+        raise NotMeasured(f"stopped before step {variant.config.steps}; the same command continues from there")
     found = read_metrics(directory)[-1]
     figures = {name: found[name] for name in found if name.startswith("heldout_")}
     figures |= {f"nonzero_{matrix}": 1 - found[f"zeros_{matrix}"] for matrix in "bm"}
     if _YARDSTICKS.value:
-        only = f"--only={','.join(_YARDSTICKS.value)}"
-        subprocess.run([sys.executable, "-m", "experiments.evaluate", f"--workdir={directory}", only], check=True)
+        _launch("experiments.evaluate", f"--workdir={directory}", f"--only={','.join(_YARDSTICKS.value)}")
         evaluation = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))
         figures |= {f"{yardstick}/{name}": v for yardstick in evaluation for name, v in evaluation[yardstick].items()}
     return {"config": dataclasses.asdict(variant.config), "figures": figures}
+
+
+def _launch(*command: str) -> None:
+    if status := subprocess.run([sys.executable, "-m", *command]).returncode:
+        raise NotMeasured(f"{command[0]} ended with status {status}")
 
 
 def main() -> None:
@@ -130,8 +140,8 @@ def main() -> None:
         try:
             rows[name] = measure(variant, out / name)
             write_text(path, to_json(rows))
-        except subprocess.CalledProcessError as error:
-            failed.append(f"{name}: {error.cmd[2]} ended with status {error.returncode}")
+        except NotMeasured as error:
+            failed.append(f"{name}: {error}")
     lines: dict[tuple[str, str], list[Row]] = {}
     for variant in asked:
         if variant.directory(base) in rows:

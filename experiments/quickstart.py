@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import launch
+from tcr_jax.metrics_file import last_step
 
 _OUT = flags.DEFINE_string("out", "runs/quickstart", "directory of the store, the run and the report, made if missing")
 _TOKENS = flags.DEFINE_integer("tokens", 100_000, "tokens of text that the language model reads", 1)
@@ -39,6 +40,8 @@ def main() -> None:
         print(f"\n$ python -m {shlex.join(command)}", flush=True)
         if status := subprocess.run([sys.executable, "-m", *command]).returncode:
             sys.exit(f"error: python -m {command[0]} ended with status {status}; the same command continues from there")
+        if command[0] == "experiments.train" and last_step(out / "run") < _STEPS.value:
+            sys.exit(f"error: stopped before step {_STEPS.value}; the same command continues from there")
     print(f"\n{time.monotonic() - began:,.0f} s in all")
     print(summary(out / "run"))
 

@@ -40,3 +40,9 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+def last_step(workdir: Path) -> int:
+    """The step of the last line, 0 where there is none: a run that was asked to stop has not reached its last step."""
+    lines = read_metrics(workdir) if (workdir / METRICS).exists() else []
+    return lines[-1]["step"] if lines else 0

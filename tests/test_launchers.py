@@ -98,3 +98,24 @@ def test_an_error_with_a_mend_has_no_traceback() -> None:
     program = "from experiments import launch\ndef main(): raise ValueError('topk=9: lower it')\nlaunch.run(main)"
     done = programs.run(dict(os.environ), "-c", program)
     assert (done.returncode, done.stderr) == (1, "error: topk=9: lower it\n")
+
+
+@pytest.mark.parametrize("name", ["ablations", "quickstart"])
+def test_a_training_that_was_stopped_is_not_taken_for_a_finished_one(name: str, tmp_path: Path) -> None:
+    """It ends with status 0 in the middle of its steps: nothing is measured, and the message says how to go on."""
+    stopped = f"""
+import pathlib, subprocess
+from experiments import {name}
+def stop(command, **_):
+    for workdir in (flag.removeprefix("--workdir=") for flag in command if flag.startswith("--workdir=")):
+        pathlib.Path(workdir).mkdir(parents=True)
+        (pathlib.Path(workdir) / "metrics.jsonl").write_text('{{"step": 4}}\\n')
+    return subprocess.CompletedProcess(command, 0)
+{name}.subprocess.run = stop
+{name}.launch.run({name}.main)
+"""
+    flags = ("--store=store", "--only=bias", "--yardsticks=") if name == "ablations" else ()
+    done = programs.run(dict(os.environ), "-c", stopped, f"--out={tmp_path}", "--steps=8", *flags)
+    assert done.returncode == 1, done.stderr
+    assert "stopped before step 8; the same command continues from there" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "rows.json").exists()
