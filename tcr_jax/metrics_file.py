@@ -1,5 +1,6 @@
 """`metrics.jsonl`: one JSON object a line, in order of steps, also after a run was stopped and continued."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class MetricsFile:
             self._file.write(json.dumps(values) + "\n")
             self._file.flush()
         except OSError as error:
+            with contextlib.suppress(OSError):  # the same again, for the line is still in memory
+                self._file.close()
             raise OSError(error.errno, error.strerror, self._file.name) from error
 
     def close(self) -> None:

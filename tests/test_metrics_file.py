@@ -23,11 +23,10 @@ def test_continuing_drops_what_will_be_written_again(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    """The error says which file could not be written."""
+    """The error says which file could not be written, and closing the file afterwards does not raise another."""
     file = MetricsFile(tmp_path, 0)
     with Path("/dev/full").open("w") as full:  # every write fails as on a full disk
         os.dup2(full.fileno(), file._file.fileno())
     with pytest.raises(OSError, match="No space left on device: .*metrics.jsonl"):
         file.write({"step": 1})
-    with pytest.raises(OSError, match="No space left"):
-        file.close()
+    file.close()
