@@ -1,5 +1,6 @@
 """The training run: restore, step, log one step late, evaluate, save; stop when asked, and continue bit by bit."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +111,10 @@ def train(
             elif step % config.log_every == 0:
                 record.write(state)
         checkpoints.wait()
+    except BaseException:
+        with contextlib.suppress(CheckpointError):  # the error on its way says more
+            checkpoints.close()
+        raise
     finally:
         batches.close()
         if record is not None:
@@ -199,8 +204,14 @@ def check_fit(config: Config, store: Store) -> list[str]:
     """Warnings about this configuration on this store, in words.
 
     Raises:
-      ConfigError: no token of the store has enough tokens before it.
+      ConfigError: no document is held out, none is trained on, or no token of those has enough tokens before it.
     """
+    for split, use in (("train", "to train on"), ("heldout", "held out")):
+        if not len(store.contexts(split, config.heldout)):
+            raise ConfigError(
+                f"heldout={config.heldout}: none of the store's {store.description.documents} documents is {use}; "
+                "change heldout, or extract more documents"
+            )
     runs = (_longest_run(store, int(index)) for index in store.contexts("train", config.heldout))
     longest = 0
     for run in runs:

@@ -1,12 +1,13 @@
-"""What the loop checks before it trains."""
+"""What the loop checks before it trains, and what it leaves where it ends early."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tcr_jax import Config, ConfigError
-from tcr_jax.loop import check_fit
+from tcr_jax import Config, ConfigError, make_mesh
+from tcr_jax.checkpoint import CheckpointError, Checkpoints
+from tcr_jax.loop import check_fit, train
 from tcr_jax.params import parameter_count
 from tcr_jax.store import Source, Store, import_arrays
 
@@ -35,3 +36,36 @@ def test_documents_must_be_longer_than_the_lags(tmp_path: Path, lags: int, fits:
     else:
         with pytest.raises(ConfigError, match="lags=6, but no document has more than 6 kept tokens in a row"):
             check_fit(config, store)
+
+
+@pytest.mark.parametrize(("heldout", "use"), [(0.001, "held out"), (0.9999, "to train on")])
+def test_a_split_without_documents_is_named(small_store: Path, tmp_path: Path, heldout: float, use: str) -> None:
+    """Before the directory of the run is taken, and before a step is lost."""
+    config = Config(latents=4, topk=2, batch=8, steps=2, heldout=heldout, store=str(small_store))
+    with pytest.raises(ConfigError, match=f"heldout={heldout}: none of the store's 80 documents is {use}; change"):
+        train(config, tmp_path, make_mesh(config))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_error_waits_for_the_checkpoint_that_is_being_written(
+    small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """Ctrl-C right after a save was started loses nothing; where the save fails, too, it is still Ctrl-C."""
+    close = Checkpoints.close
+
+    def close_on_a_full_disk(self: Checkpoints) -> None:
+        close(self)
+        raise CheckpointError("no room")
+
+    def interrupt(step: int) -> bool:
+        if step == 2:
+            raise KeyboardInterrupt
+        return False
+
+    if full:
+        monkeypatch.setattr(Checkpoints, "close", close_on_a_full_disk)
+    config = Config(latents=4, topk=2, batch=8, steps=4, checkpoint_every=2, store=str(small_store))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, make_mesh(config), should_stop=interrupt)
+    assert (tmp_path / "checkpoints" / "2").is_dir()
