@@ -91,7 +91,8 @@ def constrain(config: Config) -> optax.GradientTransformation:
 def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
     """Clipping; Adam for the dictionary, proximal Adam for B and M, nothing for the constants; then `constrain`.
 
-    `update` wants the price of an edge, `sparsity_weight * edge_weight(...)`, as `price_kk`.
+    `update` wants the price of an edge, `sparsity_weight * edge_weight(...)`, as `price_kk`. Where gradients are
+    clipped, the price is scaled as they are: what is minimised stays the same.
     """
     process_schedule = learning_rate(config, config.process_learning_rate)
     rules = {
@@ -100,9 +101,17 @@ def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
         "proximal": proximal_adam(process_schedule),
         "constant": optax.set_to_zero(),
     }
-    return optax.chain(
+    whole = optax.chain(
         optax.clip_by_global_norm(config.clip), optax.partition(rules, _rule_of_each), constrain(config)
     )
+
+    def update(
+        grads: Params, state: Any, params: Params | None = None, *, price_kk: Array, **_: Any
+    ) -> tuple[Params, Any]:
+        left = jnp.minimum(1, config.clip / optax.tree.norm(grads))  # of the gradients, after clipping
+        return whole.update(grads, state, params, price_kk=left * price_kk)
+
+    return optax.GradientTransformationExtraArgs(whole.init, update)
 
 
 def _rule_of_each(params: Params) -> Params:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from tcr_jax import Config, init_params, is_acyclic
+from tcr_jax import Config, Process, init_params, is_acyclic
 from tcr_jax.acyclicity import project_to_dag
 from tcr_jax.optimizer import learning_rate, make_optimizer, proximal_adam
 
@@ -54,6 +54,27 @@ def test_constraints_hold_after_every_update() -> None:
         assert not np.diag(params.process.m_kk).any()
         assert not params.dictionary.mean_d.any()
         assert float(params.dictionary.scale) == 1
+
+
+def test_clipping_leaves_the_price_of_an_edge_as_it_is() -> None:
+    """Adam does not see the length of its gradients: those clipped to a tenth give the same B and M, zeros and all."""
+
+    def process(clip: float) -> Process:
+        rng = np.random.default_rng(0)
+        config = Config(latents=K, topk=2, steps=12, warmup=0.0, clip=clip)
+        params = init_params(config, D, jnp.zeros(D), jnp.ones(()), jax.random.key(0))
+        optimizer = make_optimizer(config)
+        state = optimizer.init(params)
+        for _ in range(6):
+            gradient = jax.tree.map(lambda p: jnp.float32(rng.normal(size=p.shape)), params)
+            gradient = optax.tree.scale(10 / optax.tree.norm(gradient), gradient)
+            updates, state = optimizer.update(gradient, state, params, price_kk=jnp.full((K, K), 0.2))
+            params = optax.apply_updates(params, updates)
+        return params.process
+
+    free, clipped = process(1e9), process(1.0)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), free, clipped)
+    assert 0.1 < (np.asarray(free.b_lkk) == 0).mean() < 0.9
 
 
 def test_triangular_m_stays_below_the_diagonal() -> None:
