@@ -69,7 +69,8 @@ class ConstrainState(NamedTuple):
 def constrain(config: Config) -> optax.GradientTransformation:
     """Bends an update so that it ends on unit decoder rows and on the entries that M may have.
 
-    From `config.dag_step` on, M may only have the entries that it has: a DAG stays one.
+    From `config.dag_step` on, M may only have the entries that it has: a DAG stays one. What M may not have and yet
+    has, from a run that this one starts from, becomes zero.
     """
 
     def update(updates: Params, state: ConstrainState, params: Params | None = None) -> tuple[Params, ConstrainState]:
@@ -82,7 +83,7 @@ def constrain(config: Config) -> optax.GradientTransformation:
         if process.m_kk is not None:
             mask_kk = allowed(config.latents, triangular=config.acyclicity == "triangular")
             mask_kk &= (params.process.m_kk != 0) | (state.updates < config.dag_step)
-            process = process.replace(m_kk=jnp.where(mask_kk, process.m_kk, 0))
+            process = process.replace(m_kk=jnp.where(mask_kk, process.m_kk, -params.process.m_kk))
         return updates.replace(dictionary=dictionary, process=process), ConstrainState(state.updates + 1)
 
     return optax.GradientTransformation(lambda _: ConstrainState(jnp.zeros((), jnp.int32)), update)

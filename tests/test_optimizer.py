@@ -84,6 +84,18 @@ def test_triangular_m_stays_below_the_diagonal() -> None:
     assert np.asarray(params.process.m_kk).any()
 
 
+def test_entries_that_a_triangular_m_may_not_have_go_at_once() -> None:
+    """A run may start from one whose M was free."""
+    config = Config(latents=K, topk=2, steps=12, acyclicity="triangular")
+    params = init_params(config, D, jnp.zeros(D), jnp.ones(()), jax.random.key(0))
+    params = params.replace(process=params.process.replace(m_kk=jnp.ones((K, K))))
+    optimizer = make_optimizer(config)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params, price_kk=jnp.zeros((K, K)))
+    m_kk = np.asarray(optax.apply_updates(params, updates).process.m_kk)
+    np.testing.assert_array_equal(m_kk != 0, np.tri(K, k=-1, dtype=bool))
+
+
 def test_m_stays_a_dag_once_it_is_one() -> None:
     """From `dag_step` on no edge comes back, so that M is acyclic to the end, while its edges still move."""
     config = Config(latents=K, topk=2, steps=12, decay=0.5, warmup=0.0)
