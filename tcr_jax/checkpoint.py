@@ -1,12 +1,13 @@
 """Checkpoints: the whole state, the position in the data and the configuration, saved and restored together.
 
-A checkpoint is an Orbax step directory that appears only when complete. It carries a fingerprint of every array, so
-that a damaged file is noticed on restoring and the checkpoint before it is used.
+A checkpoint is an Orbax step directory that appears only when complete. It carries fingerprints of every array and of
+the position, so that a damaged file is noticed on restoring and the checkpoint before it is used.
 """
 
 import dataclasses
 import itertools
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -98,7 +99,7 @@ class Checkpoints:
             "config": json.loads(self._config.to_json()),
             "source": dataclasses.asdict(self._source),
             "position": position,
-            "fingerprint": fingerprint(leaves),
+            "fingerprint": fingerprint(leaves) | {"position": _checksum_of_json(position)},
         }
         arrays = {item: ocp.args.StandardSave(part) for item, part in _items(leaves).items()}
         items = ocp.args.Composite(**arrays, run=ocp.args.JsonSave(run))
@@ -143,6 +144,9 @@ class Checkpoints:
                 f"checkpoint {step} in {self._directory} is of another run (then -> now): {'; '.join(wrong)}. "
                 f"Use the store and the configuration it was trained with, or another workdir"
             )
+        number = _checksum_of_json(run["position"])
+        if run["fingerprint"].get("position", number) != number:  # earlier versions wrote none
+            raise ValueError("position changed on disk")
         return _read_leaves(self._manager, step, run, _named_leaves(self._abstract)), run
 
     def _set_aside(self, step: int) -> None:
@@ -201,6 +205,10 @@ def _checksum(block: jax.Array, starts_and_strides: np.ndarray) -> jax.Array:
         place = jax.lax.broadcasted_iota(jnp.uint32, block.shape, axis) + starts_and_strides[0, axis]
         index += place * starts_and_strides[1, axis]
     return (words * (index * jnp.uint32(2654435761) * 2 + 1)).sum(dtype=jnp.uint32)
+
+
+def _checksum_of_json(value: Any) -> int:
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())
 
 
 def load_run(workdir: str | Path, step: int | None = None) -> Run:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -125,15 +126,31 @@ def test_a_damaged_latest_checkpoint_falls_back(workdir: Path, harm: str) -> Non
     assert not (workdir / "checkpoints" / "4").exists()
 
 
+def rewrite(checkpoint: Path, change: Callable[[dict], object]) -> None:
+    """Changes what a checkpoint says about itself."""
+    note = checkpoint / "run" / "metadata"
+    record = json.loads(note.read_text())
+    change(record)
+    note.write_text(json.dumps(record))
+
+
 def test_an_array_changed_behind_a_valid_file_is_noticed(workdir: Path) -> None:
     """The fingerprint catches what the file format does not: here a checkpoint with another's recorded fingerprint."""
-    note = workdir / "checkpoints" / "4" / "run" / "metadata"
-    record = json.loads(note.read_text())
-    record["fingerprint"][".params.process.b_lkk"] ^= 1
-    note.write_text(json.dumps(record))
+    name = ".params.process.b_lkk"
+    rewrite(workdir / "checkpoints" / "4", lambda record: record["fingerprint"].update({name: 1}))
     restored = restore(workdir)
     assert int(restored.state.step) == 3
     assert ".params.process.b_lkk changed on disk" in restored.damaged[0]
+
+
+def test_a_position_that_was_changed_is_noticed(workdir: Path) -> None:
+    """Training would go on elsewhere in the data; a checkpoint of an earlier version, without checksum, is believed."""
+    rewrite(workdir / "checkpoints" / "4", lambda record: record["position"].update(next=5))
+    restored = restore(workdir)
+    assert (int(restored.state.step), restored.position) == (3, {"next": 3})
+    assert "checkpoint 4 is damaged (ValueError: position changed on disk)" in restored.damaged[0]
+    rewrite(workdir / "checkpoints" / "3", lambda record: record["fingerprint"].pop("position"))
+    assert int(restore(workdir).state.step) == 3
 
 
 def test_all_checkpoints_damaged_is_an_error(workdir: Path) -> None:
@@ -173,10 +190,7 @@ def test_what_is_not_damage_moves_nothing(workdir: Path, monkeypatch: pytest.Mon
         patch.setattr(checkpoint, "fingerprint", lambda _: (_ for _ in ()).throw(MemoryError("no room")))
         with pytest.raises(MemoryError):
             restore(workdir)
-    note = workdir / "checkpoints" / "4" / "run" / "metadata"
-    record = json.loads(note.read_text())
-    record["config"]["a_knob_of_another_version"] = 1
-    note.write_text(json.dumps(record))
+    rewrite(workdir / "checkpoints" / "4", lambda record: record["config"].update(a_knob_of_another_version=1))
     with pytest.raises(CheckpointError, match="another version of this library: no such field: a_knob"):
         restore(workdir)
     assert not (workdir / "damaged").exists()
