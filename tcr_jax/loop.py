@@ -22,6 +22,7 @@ from tcr_jax.mesh import batch_rows, placed_like, to_global
 from tcr_jax.metrics_file import MetricsFile
 from tcr_jax.params import parameter_count
 from tcr_jax.store import Store, ordered_batches, training_batches
+from tcr_jax.store.split import Split
 from tcr_jax.train_step import Metrics, TrainState, make_init_state, make_train_step
 from tcr_jax.warm_start import load_start, warm_start
 
@@ -206,7 +207,8 @@ def check_fit(config: Config, store: Store) -> list[str]:
     Raises:
       ConfigError: no document is held out, none is trained on, or no token of those has enough tokens before it.
     """
-    for split, use in (("train", "to train on"), ("heldout", "held out")):
+    uses: dict[Split, str] = {"train": "to train on", "heldout": "held out"}
+    for split, use in uses.items():
         if not len(store.contexts(split, config.heldout)):
             raise ConfigError(
                 f"heldout={config.heldout}: none of the store's {store.description.documents} documents is {use}; "

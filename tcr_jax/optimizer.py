@@ -79,11 +79,11 @@ def constrain(config: Config) -> optax.GradientTransformation:
         moved_kd = decoder_kd + updates.dictionary.decoder_kd
         moved_kd /= jnp.linalg.norm(moved_kd, axis=-1, keepdims=True)
         dictionary = updates.dictionary.replace(decoder_kd=moved_kd - decoder_kd)
-        process = updates.process
-        if process.m_kk is not None:
+        process, m_kk = updates.process, params.process.m_kk
+        if process.m_kk is not None and m_kk is not None:
             mask_kk = allowed(config.latents, triangular=config.acyclicity == "triangular")
-            mask_kk &= (params.process.m_kk != 0) | (state.updates < config.dag_step)
-            process = process.replace(m_kk=jnp.where(mask_kk, process.m_kk, -params.process.m_kk))
+            mask_kk &= (m_kk != 0) | (state.updates < config.dag_step)
+            process = process.replace(m_kk=jnp.where(mask_kk, process.m_kk, -m_kk))
         return updates.replace(dictionary=dictionary, process=process), ConstrainState(state.updates + 1)
 
     return optax.GradientTransformation(lambda _: ConstrainState(jnp.zeros((), jnp.int32)), update)
