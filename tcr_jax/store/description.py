@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,35 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Sidecar:
+    """All that is said of one finished shard, in the file beside it."""
+
+    shard: Shard
+    source: Source
+    largest_token: int
+    rows: dict[str, np.ndarray]  # table, int64: how many tokens a `record` of the shard keeps (`kept`) of a `document`
+    sum_d: np.ndarray  # over kept tokens, in float64
+    square_d: np.ndarray  # sum of squares
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], path: Path) -> "Sidecar":
+        """The JSON object in `path`. Raises `StoreError` naming `path` where it is no sidecar."""
+        source = Source.from_json(values, path)
+        try:
+            shard = Shard(**values["shard"])
+            rows = {name: np.array(values["rows"][name], np.int64) for name in ("record", "document", "kept")}
+            sum_d, square_d = (np.array(values[name], np.float64) for name in ("sum_d", "square_d"))
+            if {sum_d.shape, square_d.shape} != {(source.width,)} or len({len(column) for column in rows.values()}) > 1:
+                raise ValueError("columns of unequal length")
+            if (kept := int(rows["kept"].sum())) != shard.kept:
+                raise ValueError(f"kept tokens in rows: {kept}, in all: {shard.kept}")
+            largest = int(values["largest_token"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{path}: not what is said of a shard ({error}); restore the file") from error
+        return cls(shard=shard, source=source, largest_token=largest, rows=rows, sum_d=sum_d, square_d=square_d)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Description:
     """A complete store. Statistics are over kept tokens, in float64."""
 
@@ -94,6 +123,30 @@ class Description:
             f"{self.source.context} positions a context, {self.source.width} channels in {self.source.dtype}"
         )
 
+    @classmethod
+    def of(cls, source: Source, sidecars: Sequence[Sidecar]) -> "Description":
+        """The complete store of these shards."""
+        tokens = sum(sidecar.shard.kept for sidecar in sidecars)
+        mean_d = sum((sidecar.sum_d for sidecar in sidecars), np.zeros(source.width)) / max(tokens, 1)
+        square_d = sum((sidecar.square_d for sidecar in sidecars), np.zeros(source.width)) / max(tokens, 1)
+        variance_d = np.maximum(square_d - mean_d**2, 0)
+        return cls(
+            source=source,
+            shards=tuple(sidecar.shard for sidecar in sidecars),
+            tokens=tokens,
+            positions=sum(sidecar.shard.records for sidecar in sidecars) * source.context,
+            documents=len(set().union(*(sidecar.rows["document"].tolist() for sidecar in sidecars))),
+            mean_d=mean_d,
+            std_d=np.sqrt(variance_d),
+            scale=float(np.sqrt(variance_d.mean())),
+        )
+
+    def differences(self, other: "Description") -> list[str]:
+        """The names of the figures in which `other` differs, by more than rounding."""
+        names = ("tokens", "positions", "documents", "mean_d", "std_d", "scale")
+        pairs = [(name, np.array(getattr(self, name)), np.array(getattr(other, name))) for name in names]
+        return [name for name, a, b in pairs if a.shape != b.shape or not np.allclose(a, b, rtol=1e-9, atol=0)]
+
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(self) | {"mean_d": self.mean_d.tolist(), "std_d": self.std_d.tolist()}
         return {"format": FORMAT, "complete": True, **values}
@@ -107,6 +160,8 @@ class Description:
             fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
             for name in ("mean_d", "std_d"):
                 fields[name] = np.array(fields[name], np.float64)
+            for name, kind in {"tokens": int, "positions": int, "documents": int, "scale": float}.items():
+                fields[name] = kind(fields[name])
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: not the description of a store ({error}); restore the file") from error

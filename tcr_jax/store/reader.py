@@ -8,10 +8,10 @@ import grain
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from tcr_jax.store.description import DESCRIPTION, Description, Shard, Source
+from tcr_jax.store.description import DESCRIPTION, Description, Shard, Sidecar, Source
 from tcr_jax.store.files import StoreError, read_json, sha256
 from tcr_jax.store.records import Context, decode
-from tcr_jax.store.shards import finished_shards, shard_path
+from tcr_jax.store.shards import finished_shards, is_finished, read_sidecar, shard_path
 from tcr_jax.store.split import Split, in_split
 from tcr_jax.store.texts import read_document_names, read_texts
 
@@ -59,6 +59,11 @@ class Store:
         for number, shard in enumerate(description.shards):
             _check_shard(directory / shard.file, shard, description.source, bool(verify) and number % count == index)
         files = [f"{directory.absolute() / shard.file}[0:{shard.records}]" for shard in description.shards]
+        if differences := description.differences(Description.of(description.source, sidecars)):
+            raise StoreError(
+                f"{directory / DESCRIPTION}: {', '.join(differences)} are not what the shards' .json files give; "
+                "restore the file"
+            )
         return cls(description, pieces, documents, _join_rows(sidecars), grain.sources.ArrayRecordDataSource(files))
 
     def __len__(self) -> int:
@@ -88,43 +93,44 @@ class Store:
 def _read_description(directory: Path) -> Description:
     if not directory.is_dir():
         raise StoreError(f"{directory}: no such directory; write a store there by an extraction or an import")
-    path, finished = directory / DESCRIPTION, sorted(finished_shards(directory))
-    if not path.exists() and not finished:
-        raise StoreError(f"{directory}: no {DESCRIPTION}, so no store; write one by an extraction or an import")
-    values = read_json(path) if path.exists() else {"complete": False}
+    path = directory / DESCRIPTION
+    values = read_json(path) if path.exists() else {}
     if not values.get("complete"):
-        planned = values.get("planned_shards")
-        missing = f"missing {sorted(set(range(planned)) - set(finished))}" if planned else "others are missing"
+        finished, planned = sorted(finished_shards(directory)), values.get("planned_shards")
+        if not path.exists() and not finished:
+            raise StoreError(f"{directory}: no {DESCRIPTION}, so no store; write one by an extraction or an import")
+        missing = "others are missing"
+        if isinstance(planned, int):
+            missing = f"missing {sorted(set(range(planned)) - set(finished))}"
         raise StoreError(
             f"{directory}: the store is incomplete: shards {finished} are finished, {missing}; "
             "run the extraction or import again with the same flags, and it continues"
         )
-    return Description.from_json(values, path)
+    description = Description.from_json(values, path)
+    if is_finished(directory, len(description.shards)):
+        raise StoreError(f"{path}: lists {len(description.shards)} shards, but there are more; restore the file")
+    return description
 
 
-def _read_sidecar(directory: Path, description: Description, index: int) -> dict[str, Any]:
-    path = shard_path(directory, index).with_suffix(".json")
-    sidecar, shard = read_json(path), description.shards[index]
-    differences = Source.from_json(sidecar, path).differences(description.source)
-    if sidecar.get("shard") != vars(shard):
-        differences.append(f"shard: {sidecar.get('shard')} -> {vars(shard)}")
-    if (kept := sum(sidecar.get("rows", {}).get("kept", []))) != shard.kept:
-        differences.append(f"kept tokens in rows: {kept} -> {shard.kept}")
+def _read_sidecar(directory: Path, description: Description, index: int) -> Sidecar:
+    sidecar, shard = read_sidecar(directory, index), description.shards[index]
+    differences = sidecar.source.differences(description.source)
+    if sidecar.shard != shard:
+        differences.append(f"shard: {vars(sidecar.shard)} -> {vars(shard)}")
     if differences:
+        path = shard_path(directory, index).with_suffix(".json")
         raise StoreError(f"{path}: disagrees with {DESCRIPTION} ({'; '.join(differences)}); restore what was changed")
     return sidecar
 
 
-def _join_rows(sidecars: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+def _join_rows(sidecars: list[Sidecar]) -> dict[str, np.ndarray]:
     """The tables `rows` of all shards as one, with records numbered through the store."""
-    parts: dict[str, list[np.ndarray]] = {"record": [], "document": [], "kept": []}
-    first_record = 0
-    for sidecar in sidecars:
-        for name, column in parts.items():
-            column.append(np.array(sidecar["rows"][name], np.int64))
-        parts["record"][-1] += first_record
-        first_record += sidecar["shard"]["records"]
-    return {name: np.concatenate(column) for name, column in parts.items()}
+    first_records = np.cumsum([0, *(sidecar.shard.records for sidecar in sidecars[:-1])])
+    parts = [
+        sidecar.rows | {"record": sidecar.rows["record"] + first}
+        for sidecar, first in zip(sidecars, first_records, strict=True)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _check_shard(path: Path, shard: Shard, source: Source, verify: bool) -> None:

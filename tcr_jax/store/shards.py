@@ -13,8 +13,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from tcr_jax.files import PARTIAL, publish
 from tcr_jax.store import records
-from tcr_jax.store.description import Shard, Source
-from tcr_jax.store.files import FORMAT, StoreError, sha256, write_json
+from tcr_jax.store.description import Shard, Sidecar, Source
+from tcr_jax.store.files import FORMAT, StoreError, read_json, sha256, write_json
 
 OPTIONS = "group_size:1,uncompressed"  # one context a read: groups and compression cost random access its speed
 
@@ -25,11 +25,23 @@ def shard_path(directory: Path | str, index: int) -> Path:
 
 
 def finished_shards(directory: Path | str) -> set[int]:
-    """Numbers of the shards that are whole: file and sidecar are both in place."""
-    names = {path.name for path in Path(directory).glob("shard-*")}
-    found = (re.fullmatch(r"shard-(\d{5,})\.json", name) for name in names)
-    numbers = {int(match[1]) for match in found if match}
-    return {index for index in numbers if shard_path(directory, index).name in names}
+    """Numbers of the shards that are whole: file and sidecar are both in place, and agree on the file's size."""
+    found = (re.fullmatch(r"shard-(\d{5,})\.json", path.name) for path in Path(directory).glob("shard-*.json"))
+    return {index for index in (int(match[1]) for match in found if match) if is_finished(directory, index)}
+
+
+def is_finished(directory: Path | str, index: int) -> bool:
+    """Whether this shard is whole."""
+    try:
+        return shard_path(directory, index).stat().st_size == read_sidecar(directory, index).shard.size
+    except (FileNotFoundError, StoreError):
+        return False
+
+
+def read_sidecar(directory: Path | str, index: int) -> Sidecar:
+    """What is said of this shard. Raises `StoreError` naming the sidecar where it is missing or damaged."""
+    path = shard_path(directory, index).with_suffix(".json")
+    return Sidecar.from_json(read_json(path), path)
 
 
 def write_shard(directory: Path | str, source: Source, index: int, contexts: Iterable[records.Context]) -> Shard:

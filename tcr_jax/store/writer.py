@@ -9,13 +9,10 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from tcr_jax.store.description import DESCRIPTION, Description, Shard, Source
+from tcr_jax.store.description import DESCRIPTION, Description, Source
 from tcr_jax.store.files import FORMAT, StoreError, read_json, write_json
-from tcr_jax.store.shards import finished_shards, shard_path
+from tcr_jax.store.shards import finished_shards, read_sidecar, shard_path
 from tcr_jax.store.texts import read_document_names, read_texts, texts_path, write_texts
 
 
@@ -55,7 +52,8 @@ def begin(
     named = read_document_names(directory)
     if documents is not None and named is not None and named != list(documents):
         differences.append("documents: other names")
-    planned = len(begun["shards"]) if begun["complete"] else begun["planned_shards"]
+    complete = begun.get("complete")
+    planned = len(Description.from_json(begun, path).shards) if complete else begun.get("planned_shards")
     if planned is not None and shards is not None and planned != shards:
         differences.append(f"shards: {planned} -> {shards}")
     if differences:
@@ -78,13 +76,17 @@ def finish(directory: Path | str, source: Source, shards: int) -> Description:
         raise StoreError(f"{directory}: shards {missing} of {shards} are missing; write them, then finish")
     if surplus := sorted(finished - planned):
         raise StoreError(f"{directory}: shards {surplus} are beyond the {shards} planned; remove them, then finish")
-    sidecars = [_sidecar(directory, source, index) for index in range(shards)]
+    sidecars = [read_sidecar(directory, index) for index in range(shards)]
+    for index, sidecar in enumerate(sidecars):
+        if differences := source.differences(sidecar.source):
+            path = shard_path(directory, index).with_suffix(".json")
+            raise StoreError(f"{path}: of another source ({'; '.join(differences)}); remove it and run again")
     pieces = read_texts(directory, "pieces")
-    largest = max((sidecar["largest_token"] for sidecar in sidecars), default=0)
+    largest = max((sidecar.largest_token for sidecar in sidecars), default=0)
     if largest >= len(pieces):
         path = texts_path(directory, "pieces")
         raise StoreError(f"{path}: {len(pieces)} pieces, none for token id {largest}; give one an id")
-    description = _describe(source, sidecars)
+    description = Description.of(source, sidecars)
     if not description.scale > 0:
         raise StoreError(
             f"{directory}: {description.tokens} tokens kept, and nothing varies among them; "
@@ -92,28 +94,3 @@ def finish(directory: Path | str, source: Source, shards: int) -> Description:
         )
     write_json(directory / DESCRIPTION, description.to_json())
     return description
-
-
-def _sidecar(directory: Path, source: Source, index: int) -> dict[str, Any]:
-    path = shard_path(directory, index).with_suffix(".json")
-    sidecar = read_json(path)
-    if differences := source.differences(Source.from_json(sidecar, path)):
-        raise StoreError(f"{path}: of another source ({'; '.join(differences)}); remove it and run again")
-    return sidecar
-
-
-def _describe(source: Source, sidecars: Sequence[dict[str, Any]]) -> Description:
-    tokens = sum(sidecar["shard"]["kept"] for sidecar in sidecars)
-    mean_d = sum(np.array(sidecar["sum_d"]) for sidecar in sidecars) / max(tokens, 1)
-    square_d = sum(np.array(sidecar["square_d"]) for sidecar in sidecars) / max(tokens, 1)
-    variance_d = np.maximum(square_d - mean_d**2, 0)
-    return Description(
-        source=source,
-        shards=tuple(Shard(**sidecar["shard"]) for sidecar in sidecars),
-        tokens=tokens,
-        positions=sum(sidecar["shard"]["records"] for sidecar in sidecars) * source.context,
-        documents=len({document for sidecar in sidecars for document in sidecar["rows"]["document"]}),
-        mean_d=mean_d,
-        std_d=np.sqrt(variance_d),
-        scale=float(np.sqrt(variance_d.mean())),
-    )
