@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import config_flags
-from tcr_jax.config import PRESETS, Config, ConfigError
+from tcr_jax.config import PRESETS, Config
 
 _PRESET = flags.DEFINE_enum("preset", "default", sorted(PRESETS), "named configuration to start from")
 _CONFIG = flags.DEFINE_string("config", None, "saved configuration (config.json of a run) to start from instead")
@@ -17,8 +17,5 @@ def read() -> Config:
     """The configuration that the command line asks for. Raises `ConfigError` where its values do not fit together."""
     start = PRESETS[_PRESET.value]
     if _CONFIG.value is not None:
-        try:
-            start = dataclasses.asdict(Config.from_json(Path(_CONFIG.value).read_text(encoding="utf-8")))
-        except ConfigError as error:
-            raise ConfigError(f"{_CONFIG.value}: {error}") from error
+        start = dataclasses.asdict(Config.read(Path(_CONFIG.value)))
     return Config(**start | config_flags.given(Config))

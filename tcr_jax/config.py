@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from tcr_jax.knobs import ConfigError, check_knobs, knob
@@ -106,7 +107,15 @@ class Config:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Config":
+    def read(cls, path: Path) -> "Config":
+        """The configuration in a file. Raises `ConfigError` naming it where it is damaged."""
+        try:
+            return cls.from_json(path.read_bytes())
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Config":
         """Reads what `to_json` wrote. Raises `ConfigError` where it is damaged or has a field that does not exist."""
         try:
             values = dict(json.loads(text))

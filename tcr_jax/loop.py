@@ -240,10 +240,11 @@ def claim(workdir: Path, config: Config) -> None:
 
     Raises:
       CheckpointError: it holds a run with another configuration; names the fields.
+      ConfigError: its configuration is damaged; names the file.
     """
     path = workdir / CONFIG
     if path.exists():
-        differences = config.differences(Config.from_json(path.read_text(encoding="utf-8")))
+        differences = config.differences(Config.read(path))
         if differences:
             raise CheckpointError(
                 f"{workdir} holds a run with another configuration (there -> here): {'; '.join(differences)}. "

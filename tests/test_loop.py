@@ -7,7 +7,7 @@ import pytest
 
 from tcr_jax import Config, ConfigError, make_mesh
 from tcr_jax.checkpoint import CheckpointError, Checkpoints
-from tcr_jax.loop import check_fit, train
+from tcr_jax.loop import check_fit, claim, train
 from tcr_jax.params import parameter_count
 from tcr_jax.store import Source, Store, import_arrays
 
@@ -45,6 +45,14 @@ def test_a_split_without_documents_is_named(small_store: Path, tmp_path: Path, h
     with pytest.raises(ConfigError, match=f"heldout={heldout}: none of the store's 80 documents is {use}; change"):
         train(config, tmp_path, make_mesh(config))
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b'{"latents": 4', b"\xff\xfe", b'{"latents": "caf\xe9"}'])
+def test_a_damaged_configuration_is_named(tmp_path: Path, content: bytes) -> None:
+    """Empty, cut short, or not UTF-8: the error says which file."""
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError, match="config.json: not the JSON object of a configuration"):
+        claim(tmp_path, Config())
 
 
 @pytest.mark.parametrize("full", [False, True])
