@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,21 +36,35 @@ def read_documents(sources: Iterable[str], text_field: str = "text") -> Iterator
       text_field: field of a JSON object or a row that holds the text.
 
     Raises:
-      ExtractError: a source does not exist, holds no text, or has a line or row without the field.
+      ExtractError: a source does not exist, holds no text, has a line or row without the field, or is not UTF-8 in its
+        name or its text.
     """
     seen = set()
     for source in sources:
+        _utf8(source, "name", source)
         empty = True
         for document in _read(source, text_field):
             if not document.text.strip():
                 continue
             empty = False
-            digest = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).digest()
+            _utf8(document.name, "name", document.name)
+            digest = hashlib.sha256(_utf8(document.name, "text", document.text)).digest()
             if digest not in seen:
                 seen.add(digest)
                 yield document
         if empty:
             raise ExtractError(f"{source}: no text in it; give a source that holds UTF-8 text")
+
+
+def _utf8(name: str, what: str, text: str) -> bytes:
+    """The bytes of a text. Raises `ExtractError` with its name where a byte was none, or half a surrogate pair is."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        shown = name.encode(errors="backslashreplace").decode()
+        raise ExtractError(
+            f"{shown}: its {what} is not UTF-8 at character {error.start}; convert or repair it"
+        ) from error
 
 
 def _read(source: str, text_field: str) -> Iterator[Document]:
@@ -68,7 +83,7 @@ def _read(source: str, text_field: str) -> Iterator[Document]:
 
 def _read_file(path: Path, name: str, text_field: str) -> Iterator[Document]:
     if path.suffix == ".jsonl":
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8", errors="surrogateescape") as lines:  # `_utf8` then knows the line
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _json_document(f"{name}:{number}", line, text_field)
@@ -82,7 +97,7 @@ def _read_file(path: Path, name: str, text_field: str) -> Iterator[Document]:
 def _read_directory(directory: Path, text_field: str) -> Iterator[Document]:
     names = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     visible = [name for name in names if not any(part.startswith(".") for part in name.parts)]
-    for name in sorted(visible, key=lambda name: hashlib.sha256(name.as_posix().encode()).digest()):
+    for name in sorted(visible, key=lambda name: hashlib.sha256(os.fsencode(name.as_posix())).digest()):
         if _is_text(directory / name):
             yield from _read_file(directory / name, name.as_posix(), text_field)
 

@@ -1,6 +1,7 @@
 """Laws of the sources of text."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -92,6 +93,27 @@ def test_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(ExtractError, match="latin.txt: not UTF-8 at byte 3"):
         texts(tmp_path / "latin.txt")
+
+
+@pytest.mark.parametrize("line", [b'{"text": "caf\xe9"}', rb'{"text": "caf\ud83d"}'])
+def test_a_json_line_that_is_not_unicode_is_named(tmp_path: Path, line: bytes) -> None:
+    """Another encoding, or half a surrogate pair: the error has the file, the line and the place."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"text": "caf\xc3\xa9"}\n' + line + b"\n")
+    with pytest.raises(ExtractError, match="rows.jsonl:2: its text is not UTF-8 at character 3"):
+        texts(path)
+
+
+def test_a_file_name_that_is_not_unicode_is_named(tmp_path: Path) -> None:
+    """Of a file in a directory, or of the source itself; a picture may be called what it likes."""
+    (tmp_path / "a.txt").write_text("one")
+    named = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    Path(named).write_bytes(b"\x89PNG\0")
+    assert texts(tmp_path) == ["one"]
+    Path(named).write_text("two")
+    for source, place in ((tmp_path, 3), (named, len(named) - 1)):
+        with pytest.raises(ExtractError, match=rf"caf\\udce9: its name is not UTF-8 at character {place}"):
+            texts(source)
 
 
 def test_python_docs_are_many_short_and_fixed() -> None:
