@@ -94,6 +94,17 @@ def _layer(text: str) -> tuple[str, str]:
     return layer, directory
 
 
+def read_rows(path: Path) -> dict[str, Row]:
+    """The rows that are there. Raises `ConfigError` naming the file where it is damaged."""
+    try:
+        rows: dict[str, Row] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if not all({"config", "figures"} <= row.keys() for row in rows.values()):
+            raise ValueError("a row without config or figures")
+    except (AttributeError, ValueError) as error:
+        raise ConfigError(f"{path}: damaged ({error}); restore it, or remove it: trained runs are kept") from error
+    return rows
+
+
 def check_same(row: Row | None, config: Config, path: Path) -> None:
     """Raises `ConfigError` where the row that is there is one of other settings."""
     kept = dataclasses.asdict(config) if row is None else row["config"]
@@ -128,7 +139,7 @@ def main() -> None:
     if not base.store:
         raise ConfigError("--store is missing: give the directory that an extraction or an import wrote")
     asked, path = list(variants(base)), out / "rows.json"
-    rows: dict[str, Row] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = read_rows(path)
     by_name = {variant.directory(base): variant for variant in asked}
     for name, variant in by_name.items():
         check_same(rows.get(name), variant.config, path)

@@ -17,9 +17,14 @@ def publish(partial: Path, path: Path) -> None:
     _flush(path.parent)
 
 
+def partial_path(path: Path) -> Path:
+    """Where to write what will be the file at `path`: a name that no other writer of it has."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replaces the file at `path`, atomically; several processes may do so at once. Raises `OSError` naming `path`."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    partial = partial_path(path)
     try:
         partial.write_bytes(content)
         publish(partial, path)

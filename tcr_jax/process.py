@@ -135,6 +135,9 @@ def impulse_response(process: Process, concept: int, horizon: int) -> Response:
     Returns:
       `Response` of two arrays [horizon + 1, k].
 
+    Raises:
+      IndexError: `concept` lies outside the dictionary.
+
     >>> import jax.numpy as jnp, tcr_jax
     >>> process = tcr_jax.Process(b_lkk=0.5 * jnp.eye(2)[None], m_kk=jnp.array([[0.0, 0.0], [2.0, 0.0]]),
     ...                           intercept_k=None)
@@ -145,6 +148,8 @@ def impulse_response(process: Process, concept: int, horizon: int) -> Response:
     [[0.0, 2.0], [0.5, 0.0]]
     """
     width = _width(process)
+    if not 0 <= concept < width:
+        raise IndexError(f"concept={concept} outside a dictionary of {width} concepts")
     impulse_hk = jnp.zeros((horizon + 1, width)).at[0, concept].set(1.0)
     total_hk = simulate(process.replace(intercept_k=None), impulse_hk)
     direct_hk = jnp.zeros((horizon + 1, width))

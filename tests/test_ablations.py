@@ -42,6 +42,9 @@ def test_rows_are_run_once(small_store: Path, tmp_path: Path, cache: Path) -> No
     assert status == 1 and "rows of other settings (steps: 2 -> 3); give another --out" in errors
     status, _, errors = ablations("--steps=2", "--only=topk,lag")
     assert status == 1 and "topk=32: topk=32 is more than latents=16; lower topk or add latents; or leave" in errors
+    (out / "rows.json").write_text("{")
+    status, _, errors = ablations("--steps=2", "--only=bias")
+    assert status == 1 and f"error: {out / 'rows.json'}: damaged" in errors
 
 
 def test_table_and_plot_over_seeds(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from tcr_jax.config import PRESETS
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"warmup": 0.6, "decay": 0.6}, "warmup=0.6"),
         ({"learning_rate": float("nan")}, "learning_rate=nan must be over 0"),
+        ({"sparsity_weight": float("inf")}, "sparsity_weight=inf must be finite"),
+        ({"heldout": float("nan")}, "heldout=nan must be finite"),
+        ({"seed": 2**32}, "seed=4294967296 must be under 4294967296"),
         ({"mode": "dictionary"}, "innovation_weight=0.3 would only shrink the code"),
         ({"latents": "64"}, "latents='64' is of another type; give int"),
     ],
@@ -30,6 +33,12 @@ def test_impossible_values_are_named(values: dict, culprit: str) -> None:
     """A configuration that cannot run fails on creation, naming the field and its value."""
     with pytest.raises(ConfigError, match=culprit):
         Config(**values)
+
+
+def test_gradients_need_not_be_clipped() -> None:
+    """An infinite norm is the way to say so."""
+    config = Config(clip=float("inf"))
+    assert Config.from_json(config.to_json()) == config
 
 
 def test_instantaneous_mode_needs_no_lags() -> None:

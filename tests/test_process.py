@@ -102,6 +102,8 @@ def test_explanations_add_up(token: int) -> None:
 
 def test_explaining_outside_the_sequence_is_an_error() -> None:
     """JAX would clamp the index silently; we do not."""
+    with pytest.raises(IndexError, match=f"concept={K} outside a dictionary of {K} concepts"):
+        impulse_response(random_process(), K, 2)
     with pytest.raises(IndexError, match="token=20"):
         explain(random_process(), random_z(), DOCUMENT_T, T, 0)
 

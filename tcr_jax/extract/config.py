@@ -33,7 +33,9 @@ class ExtractConfig:
     # Store
     context: int = knob(128, "positions of a context, and tokens of a chunk at most")
     skip_first: int = knob(4, "positions dropped at the start of every chunk, where attention is parked", at_least=0)
-    outlier_norm: float = knob(3.0, "multiple of the median norm of a chunk over which positions are dropped", over=1)
+    outlier_norm: float = knob(
+        3.0, "multiple of the median norm of a chunk over which positions are dropped; inf: none", over=1, under=None
+    )
     store_dtype: StoreDtype = knob("bfloat16", "precision of the activations on disk")
     shard_megabytes: float = knob(32.0, "size of a shard at most, in MB; a kill loses the one being written", over=0)
 

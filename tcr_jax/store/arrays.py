@@ -33,11 +33,14 @@ def open_array(path: Path | str, name: str) -> np.ndarray:
     if path.suffix not in openers:
         raise StoreError(f"{path}: unknown kind of file; give one that ends in {' or '.join(openers)}")
     try:
-        return openers[path.suffix](path, name)
+        array = openers[path.suffix](path, name)
     except StoreError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (AttributeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: cannot be opened ({error}); write the file again") from error
+    if not array.ndim:
+        raise StoreError(f"{path}: holds a single number; write an array there")
+    return array
 
 
 def _open_npy(path: Path, name: str) -> np.ndarray:

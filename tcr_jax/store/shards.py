@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from tcr_jax.files import PARTIAL, publish
+from tcr_jax.files import partial_path, publish
 from tcr_jax.store import records
 from tcr_jax.store.description import Shard, Sidecar, Source
 from tcr_jax.store.files import FORMAT, StoreError, read_json, sha256, write_json
@@ -47,12 +47,14 @@ def read_sidecar(directory: Path | str, index: int) -> Sidecar:
 def write_shard(directory: Path | str, source: Source, index: int, contexts: Iterable[records.Context]) -> Shard:
     """Writes one shard and its sidecar, atomically, replacing what was there. Aim at 64 MB or more a shard.
 
+    Several processes may write the same shard at once: it is then what one of them wrote.
+
     Raises:
       StoreError: a context does not fit the source, or holds NaN or Inf (named by shard, context, position and
         document); there are no contexts; or the disk did not take the shard. Finished shards stay as they are.
     """
     path = shard_path(directory, index)
-    sidecar, partial = path.with_suffix(".json"), path.with_suffix(PARTIAL)
+    sidecar, partial = path.with_suffix(".json"), partial_path(path)
     try:
         statistics = _write_records(partial, path, source, contexts)
         with _on_disk(path):

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from tcr_jax.files import PARTIAL
 from tcr_jax.store.description import DESCRIPTION, Description, Source
 from tcr_jax.store.files import FORMAT, StoreError, read_json, write_json
 from tcr_jax.store.shards import finished_shards, read_sidecar, shard_path
@@ -66,6 +67,8 @@ def begin(
 def finish(directory: Path | str, source: Source, shards: int) -> Description:
     """Declares the store complete, once shards 0 to `shards - 1` are there. Doing so again changes nothing.
 
+    What killed writers left of shards is removed.
+
     Raises:
       StoreError: a shard is missing, or beyond the plan, or of another source; a token id has no piece; or no token
         was kept.
@@ -93,4 +96,6 @@ def finish(directory: Path | str, source: Source, shards: int) -> Description:
             f"check the activations, or drop fewer positions (dropped now: {source.kept_policy or 'not said'})"
         )
     write_json(directory / DESCRIPTION, description.to_json())
+    for partial in directory.glob(f"shard-*{PARTIAL}"):
+        partial.unlink(missing_ok=True)
     return description

@@ -190,10 +190,14 @@ def test_files_that_cannot_be_opened_are_named(tmp_path, arrays):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-50])
     (tmp_path / "stub.safetensors").write_bytes(b"12345678")
     (tmp_path / "x.txt").touch()
+    (tmp_path / "empty.npy").touch()
+    np.save(tmp_path / "number.npy", np.float32(3))
     for name, message in [
         ("missing.npy", "cannot be opened"),
         ("cut.npy", "cannot be opened"),
         ("objects.npy", "cannot be opened"),
+        ("empty.npy", "cannot be opened"),
+        ("number.npy", "holds a single number"),
         ("cut.safetensors", "cannot be opened"),
         ("stub.safetensors", "header is cut short"),
         ("two.safetensors", "no tensor 'activations' among a, b"),

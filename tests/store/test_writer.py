@@ -191,6 +191,21 @@ def test_a_shard_that_is_replaced_is_never_beside_the_old_sidecar(tmp_path, sour
     assert store.finished_shards(tmp_path) == set()
 
 
+def test_two_may_write_the_same_shard_at_once(tmp_path, source, make_context):
+    """Each writes a file of its own: what is there in the end is whole, and nothing else is left."""
+    store.begin(tmp_path, source, PIECES)
+
+    def interrupted_by_the_other():
+        yield make_context(0)
+        store.write_shard(tmp_path, source, 0, map(make_context, range(2)))
+        yield make_context(1)
+
+    store.write_shard(tmp_path, source, 0, interrupted_by_the_other())
+    store.finish(tmp_path, source, 1)
+    assert [context.token_t[0] for context in store.Store.open(tmp_path)] == [0, 8]
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_many_may_begin_at_once(tmp_path, source):
     """Writers that begin the same store at the same time all succeed, and leave one that can be continued."""
     with ThreadPoolExecutor(8) as pool:
