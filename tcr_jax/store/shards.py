@@ -59,15 +59,23 @@ def write_shard(directory: Path | str, source: Source, index: int, contexts: Ite
         statistics = _write_records(partial, path, source, contexts)
         with _on_disk(path):
             size, checksum = partial.stat().st_size, sha256(partial)
+        kept = sum(statistics["rows"]["kept"])
+        shard = Shard(file=path.name, records=statistics.pop("records"), kept=kept, size=size, sha256=checksum)
+        values = {
+            "format": FORMAT,
+            "shard": dataclasses.asdict(shard),
+            "source": dataclasses.asdict(source),
+            **statistics,
+        }
+        with _on_disk(path):
+            if is_finished(directory, index) and read_json(sidecar) == values and sha256(path) == checksum:
+                return shard  # another process was quicker, and the store may be complete by now
             sidecar.unlink(missing_ok=True)  # of a shard that is replaced: it must never stand beside the new one
             publish(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    kept = sum(statistics["rows"]["kept"])
-    shard = Shard(file=path.name, records=statistics.pop("records"), kept=kept, size=size, sha256=checksum)
-    values = {"shard": dataclasses.asdict(shard), "source": dataclasses.asdict(source), **statistics}
     with _on_disk(sidecar):
-        write_json(sidecar, {"format": FORMAT, **values})
+        write_json(sidecar, values)
     return shard
 
 

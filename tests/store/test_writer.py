@@ -192,16 +192,20 @@ def test_a_shard_that_is_replaced_is_never_beside_the_old_sidecar(tmp_path, sour
 
 
 def test_two_may_write_the_same_shard_at_once(tmp_path, source, make_context):
-    """Each writes a file of its own: what is there in the end is whole, and nothing else is left."""
+    """Each writes a file of its own: what the quicker one wrote stays in its place, and nothing else is left."""
+    files = tmp_path / "shard-00000.array_record", tmp_path / "shard-00000.json"
     store.begin(tmp_path, source, PIECES)
 
     def interrupted_by_the_other():
         yield make_context(0)
         store.write_shard(tmp_path, source, 0, map(make_context, range(2)))
+        places.extend(file.stat().st_ino for file in files)
         yield make_context(1)
 
+    places = []
     store.write_shard(tmp_path, source, 0, interrupted_by_the_other())
     store.finish(tmp_path, source, 1)
+    assert places == [file.stat().st_ino for file in files]
     assert [context.token_t[0] for context in store.Store.open(tmp_path)] == [0, 8]
     assert not list(tmp_path.glob("*.partial"))
 
