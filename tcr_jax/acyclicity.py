@@ -32,6 +32,8 @@ def dagma(m_kk: Array, s: float = 1.0) -> jax.Array:
 
     Outside the domain the value means nothing. It is infinite where the determinant is not positive, which one cycle
     too strong brings about but two can hide; training starts at M = 0, well inside, and the barrier keeps it there.
+    All up to float32: where M is dense and its entries are large, rounding is, too (a DAG of 256 concepts with every
+    edge, of standard deviation 1, gives -203), and the value may be infinite on a DAG.
     Source: Bello et al. 2022 (arXiv 2209.08037), theorem 1.
 
     >>> import jax.numpy as jnp, tcr_jax
@@ -44,7 +46,10 @@ def dagma(m_kk: Array, s: float = 1.0) -> jax.Array:
 
 
 def notears(m_kk: Array) -> jax.Array:
-    """tr exp(M∘M) - k: zero exactly on DAGs, positive elsewhere, everywhere finite; about three times `dagma`'s cost.
+    """tr exp(M∘M) - k: zero exactly on DAGs, positive elsewhere; about three times `dagma`'s cost.
+
+    Without a domain, but in float32 not finite everywhere: a cycle of two gains of 10 gives infinity, a single edge of
+    1,000 NaN; and from about 100 on, rounding shows (-0.9 for a single edge).
 
     Source: Zheng et al. 2018 (arXiv 1803.01422), theorem 1.
 

@@ -2,8 +2,9 @@
 
     L = L_reconstruction + lambda L_code + alpha L_innovation + beta L_sparsity + gamma L_acyclicity + delta L_revival
 
-Every term is a mean over tokens, divided by the width d and never by the number of latents: the balance between a
-concept's innovations and its incoming edges is then the same in a dictionary of any size.
+Reconstruction, code and innovation are means over tokens, sparsity is a sum over edges, acyclicity a function of M; all
+are divided by the width d and never by the number of latents: the balance between a concept's innovations and its
+incoming edges is then the same in a dictionary of any size. Revival is a share of the error, without unit.
 Source: Song et al. 2025 (arXiv 2509.23323), section 4; where this differs, the term says so.
 """
 
