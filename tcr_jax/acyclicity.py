@@ -32,8 +32,8 @@ def dagma(m_kk: Array, s: float = 1.0) -> jax.Array:
 
     Outside the domain the value means nothing. It is infinite where the determinant is not positive, which one cycle
     too strong brings about but two can hide; training starts at M = 0, well inside, and the barrier keeps it there.
-    All up to float32: where M is dense and its entries are large, rounding is, too (a DAG of 256 concepts with every
-    edge, of standard deviation 1, gives -203), and the value may be infinite on a DAG.
+    All this is up to float32 rounding, which is large where M is dense and its entries are large: a DAG of 256 concepts
+    with every edge, of standard deviation 1, gives -203, and one may give infinity.
     Source: Bello et al. 2022 (arXiv 2209.08037), theorem 1.
 
     >>> import jax.numpy as jnp, tcr_jax
