@@ -91,6 +91,8 @@ class Sidecar:
             sum_d, square_d = (np.array(values[name], np.float64) for name in ("sum_d", "square_d"))
             if {sum_d.shape, square_d.shape} != {(source.width,)} or len({len(column) for column in rows.values()}) > 1:
                 raise ValueError("columns of unequal length")
+            if ((rows["record"] < 0) | (rows["record"] >= shard.records)).any():
+                raise ValueError(f"rows of records that are not among its {shard.records}")
             if (kept := int(rows["kept"].sum())) != shard.kept:
                 raise ValueError(f"kept tokens in rows: {kept}, in all: {shard.kept}")
             largest = int(values["largest_token"])

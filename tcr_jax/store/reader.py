@@ -61,7 +61,7 @@ class Store:
         files = [f"{directory.absolute() / shard.file}[0:{shard.records}]" for shard in description.shards]
         if differences := description.differences(Description.of(description.source, sidecars)):
             raise StoreError(
-                f"{directory / DESCRIPTION}: {', '.join(differences)} are not what the shards' .json files give; "
+                f"{directory / DESCRIPTION}: not what the shards' .json files give: {', '.join(differences)}; "
                 "restore the file"
             )
         return cls(description, pieces, documents, _join_rows(sidecars), grain.sources.ArrayRecordDataSource(files))

@@ -58,12 +58,13 @@ DAMAGES = {
     "other dtype": (edit("store.json", lambda v: v["source"].update(dtype="float16")), "'bfloat16' -> 'float16'"),
     "other count": (edit("store.json", lambda v: v["shards"][1].update(records=4)), "shard-00001.json: disagrees"),
     "other rows": (edit("shard-00001.json", lambda v: v["rows"].update(kept=[1] * 10)), "in rows: 10, in all: 35"),
+    "rows beyond": (edit("shard-00001.json", lambda v: v["rows"].update(record=[5] * 10)), "00001.json: .*among its 5"),
     "rows cut short": (edit("shard-00001.json", lambda v: v["rows"]["kept"].pop()), "00001.json: .*unequal length"),
     "rows missing": (edit("shard-00001.json", lambda v: v.pop("rows")), "00001.json: not what is said .*'rows'"),
     "rows of another kind": (edit("shard-00001.json", lambda v: v.update(rows=[])), "00001.json: not what is said"),
     "shard damaged": (edit("shard-00001.json", lambda v: v.update(shard=3)), "00001.json: not what is said"),
-    "other mean": (edit("store.json", lambda v: v["mean_d"].pop()), "store.json: mean_d are not what"),
-    "other scale": (edit("store.json", lambda v: v.update(scale=9.0, tokens=1)), "store.json: tokens, scale are not"),
+    "other mean": (edit("store.json", lambda v: v["mean_d"].pop()), "store.json: not what .* give: mean_d; restore"),
+    "other scale": (edit("store.json", lambda v: v.update(scale=9.0, tokens=1)), "give: tokens, scale; restore"),
     "scale of another kind": (edit("store.json", lambda v: v.update(scale=[])), "store.json: not the description"),
     "shard left out": (edit("store.json", lambda v: v["shards"].pop()), "store.json: lists 1 shards, but there are"),
 }
@@ -81,7 +82,7 @@ def test_damage_is_named(write_store, damage):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"records": 4}, "5 records, expected 4"), ({"context": 9}, "a record of 168 bytes, but width=6, context=9")],
+    [({"records": 6}, "5 records, expected 6"), ({"context": 9}, "a record of 168 bytes, but width=6, context=9")],
 )
 def test_files_are_held_against_their_metadata(write_store, change, message):
     """Where description and sidecar agree but the shard itself is another, its count and record size tell."""
