@@ -12,7 +12,6 @@ Writes into the page between two lines that it knows again: what is written by h
 folder of the page's name. Contexts are of held-out documents alone.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from absl import flags
 from experiments import launch
 from tcr_jax.checkpoint import load_run
 from tcr_jax.config import ConfigError
-from tcr_jax.files import write_bytes, write_text
+from tcr_jax.files import read_json, write_bytes, write_text
 from tcr_jax.intervene.edges import Intervention
 from tcr_jax.intervene.table import Found, from_csv
 from tcr_jax.params import Dictionary
@@ -159,7 +158,7 @@ def _text(
 def _pictures(found: Found) -> dict[str, Figure]:
     drawn = {"effects": comparisons.effects(found), "signs_by_rank": comparisons.signs_by_rank(found)}
     if _PREDICTION.value:
-        figures = json.loads(Path(_PREDICTION.value).read_text(encoding="utf-8"))
+        figures = read_json(Path(_PREDICTION.value))
         drawn["prediction_by_domain"] = comparisons.ladder(figures, RUNGS)
     return drawn
 
