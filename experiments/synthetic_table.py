@@ -51,7 +51,8 @@ def read(results: Path) -> list[Row]:
     for path in sorted(results.rglob("metrics.json")):
         try:
             row = json.loads(path.read_text(encoding="utf-8"))
-            named = {"world": world_name(row["preset"], row["world"]), "latents": row["world"]["latents"]}
+            world = row["world"]
+            named = {"world": world_name(row["preset"], world), "latents": world["latents"], "seed": world["seed"]}
             rows.append({**row, **named})
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} was not written by experiments.synthetic ({error!r}); move it away") from error
@@ -96,7 +97,7 @@ def markdown(rows: list[Row]) -> str:
             str(cell.latents),
             f"{cell.tokens:.3g}",
             GIVEN.get(cell.estimator, cell.estimator),
-            str(len({row["world"]["seed"] for row in of_cell})),
+            str(len({row["seed"] for row in of_cell})),
         ]
         texts.append("-" if floor is None else f"{floor[0]:.3f}")
         for name in (*BETTER_HIGH, *BETTER_LOW):

@@ -66,7 +66,7 @@ def test_the_table_holds_median_and_worst_over_seeds(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     results, out = tmp_path / "results", tmp_path / "out"
     rows = [row("l1_m", 64, seed, z_mcc=z, seconds=s) for seed, (z, s) in enumerate([(0.9, 3), (0.7, 9), (0.8, 1)])]
-    rows += [row("varlingam", 64, 0, B_f1=None), row("l1_m", 128, 0)]
+    rows += [row("varlingam", 64, 0, B_f1=None), row("l1_m", 128, 0), row("l1_m", 128, 0)]  # one seed, kept twice
     rows += [row("l1_m", 64, 3, z_mcc_floor=None, world={"latents": 64, "seed": 3, "lags": 5})]  # of another world
     for number, values in enumerate(rows):
         (results / str(number)).mkdir(parents=True)
@@ -79,6 +79,7 @@ def test_the_table_holds_median_and_worst_over_seeds(tmp_path: Path) -> None:
     assert len(lines) == 6
     assert lines[2].startswith("| paper | 64 | 1e+03 | l1_m | 3 | 0.868 | 0.80000 (0.70000) |")
     assert "| 3 (9) | 2 (2) |" in lines[2]
+    assert lines[4].startswith("| paper | 128 | 1e+03 | l1_m | 1 |")
     assert lines[3].count("| - |") == 1 and "varlingam (z given)" in lines[3]
     assert lines[5].startswith("| paper, lags=5 | 64 | 1e+03 | l1_m | 1 | - |")
     for name in ("paper.png", "paper-lags=5.png"):
