@@ -50,12 +50,12 @@ def deflate(residual_nk: Array, key: jax.Array, observe: Observe = lambda line: 
       observe: called with a line of progress.
     """
     n, k = residual_nk.shape
-    found_fk, open_ok, open_no = jnp.zeros((0, k)), jnp.eye(k), residual_nk
+    found_fk, open_ok = jnp.zeros((0, k)), jnp.eye(k)
     failures, last = 0, 0
     while n < len(open_ok) ** 2 and failures < ATTEMPTS:
         key, round_key = jax.random.split(key)
         count = int(np.clip(4 * last, len(open_ok) // 4 + 1, len(open_ok)))
-        new_fo = _round(open_no, round_key, count, ITERATIONS * 2**failures)
+        new_fo = _round(_open_part(residual_nk, open_ok), round_key, count, ITERATIONS * 2**failures)
         last = len(new_fo)
         observe(f"{len(found_fk) + last} of {k} components in sight")
         if not last:
@@ -64,8 +64,14 @@ def deflate(residual_nk: Array, key: jax.Array, observe: Observe = lambda line: 
         failures = 0
         found_fk = _orthonormal_rows(jnp.concatenate([found_fk, new_fo @ open_ok]))
         open_ok = _complement(found_fk)
-        open_no = jnp.matmul(residual_nk, open_ok.T, precision="highest")
     return Deflation(found_fk, open_ok)
+
+
+def _open_part(residual_nk: jax.Array, open_ok: jax.Array) -> jax.Array:
+    """In the coordinates of the open rows; the residuals themselves, not a copy, where all are open."""
+    if open_ok.shape[0] == open_ok.shape[1]:
+        return residual_nk
+    return jnp.matmul(residual_nk, open_ok.T, precision="highest")
 
 
 def _round(residual_nk: jax.Array, key: jax.Array, count: int, iterations: int) -> jax.Array:

@@ -8,7 +8,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from tcr_jax.identify import parts as module
+from tcr_jax.identify.fixed_point import iterate_together
+from tcr_jax.identify.ica import _square_correlation
 from tcr_jax.identify.parts import average, most_parts, multiplied
+from tcr_jax.identify.quadricovariance import leading_rotation
 
 R_NK = jnp.asarray(np.random.default_rng(0).normal(size=(96, 5)), jnp.float32)
 
@@ -53,3 +56,17 @@ def test_parts_stay_spread_over_devices(monkeypatch: pytest.MonkeyPatch) -> None
 def test_parts_are_as_many_as_leave_each_its_numbers() -> None:
     """A power of two, and one at least."""
     assert [most_parts(2**19, 1024), most_parts(3 * 2**18, 1024), most_parts(100, 4)] == [128, 128, 1]
+
+
+def test_what_ica_makes_of_residuals_is_small_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the residuals and what is returned, a compiled step holds no more than an eighth of them."""
+    monkeypatch.setattr(module, "NUMBERS", 2**14)
+    tokens, k = 2**15, 24
+    residual_nk, square_kk = (jax.ShapeDtypeStruct((size, k), jnp.float32) for size in (tokens, k))
+    for lowered in (
+        iterate_together.lower(square_kk, residual_nk),
+        leading_rotation.lower(residual_nk, jax.random.key(0)),
+        _square_correlation.lower(square_kk, residual_nk),
+    ):
+        analysis = lowered.compile().memory_analysis()
+        assert analysis is not None and analysis.temp_size_in_bytes < tokens * k * 4 / 8
