@@ -19,7 +19,6 @@ from absl import flags
 from experiments import config_flags, launch
 from tcr_jax.dictionary import encode
 from tcr_jax.identify import identify
-from tcr_jax.identify.alternatives import alternatives, in_doubt
 from tcr_jax.params import Process
 from tcr_jax.scores import coverage, mcc
 from tcr_jax.worlds import PRESETS, WorldConfig, make_world, sample
@@ -61,9 +60,8 @@ def measure(config: WorldConfig) -> dict[str, Count]:
     matching = mcc(np.asarray(fresh.z_btk).reshape(-1, config.latents), z_nk).matching
     errors = Process(b_lkk=jnp.asarray(found.b_error_lkk), m_kk=jnp.asarray(found.m_error_kk), intercept_k=None)
     process = found.params.process.replace(intercept_k=None)
-    doubt_k = in_doubt(alternatives(process, found.b_error_lkk), config.latents)
     truth = world.params.process
-    clear = coverage(truth, process, errors, matching, leave_out_k=doubt_k)
+    clear = coverage(truth, process, errors, matching, leave_out_k=found.doubt_k)
     counts = {}
     for name, (inside, true) in coverage(truth, process, errors, matching).items():
         field = {"B": "b_lkk", "M": "m_kk"}[name]

@@ -75,14 +75,20 @@ class Identified(NamedTuple):
             f"{np.count_nonzero(m_kk):,} instantaneous effects, from {self.unmixed.tokens:,.0f} tokens>"
         )
 
+    @property
+    def doubt_k(self) -> np.ndarray | None:
+        """Whether effects from and to a concept are in doubt (see `Effect`), [k]; None without standard errors."""
+        if self.b_error_lkk is None:
+            return None
+        return in_doubt(alternatives(self.params.process, self.b_error_lkk), len(self.params.dictionary.decoder_kd))
+
     def effects(self) -> list[Effect]:
         """Every non-zero effect, the clearest first; without standard errors (NaN) the largest."""
         process = self.params.process
         both_lkk = np.concatenate([np.asarray(process.m_kk)[None], np.asarray(process.b_lkk)])
-        error_lkk, doubt_k = np.full(both_lkk.shape, np.nan), None
+        error_lkk, doubt_k = np.full(both_lkk.shape, np.nan), self.doubt_k
         if self.b_error_lkk is not None and self.m_error_kk is not None:
             error_lkk = np.concatenate([self.m_error_kk[None], self.b_error_lkk])
-            doubt_k = in_doubt(alternatives(process, self.b_error_lkk), both_lkk.shape[1])
         effects = [
             Effect(
                 source=int(j),
@@ -141,8 +147,9 @@ def identify(
     >>> found.params.process.b_lkk.shape
     (2, 4, 4)
     """
-    for name, value, least in (("lags", lags, 1), ("draws", draws, 0), ("latents", latents, 1), ("seed", seed, 0)):
-        if value is not None and not (isinstance(value, int | np.integer) and value >= least):
+    given = [("lags", lags, 1), ("draws", draws, 0), ("seed", seed, 0)]
+    for name, value, least in given if latents is None else [*given, ("latents", latents, 1)]:
+        if not (isinstance(value, int | np.integer) and value >= least):
             raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
     batches = remembered(as_batches(data, document_bt), memory)
     if mesh is not None and "data" not in mesh.axis_names:

@@ -148,7 +148,8 @@ def _checked(batches: Batches) -> Batches:
 
 def _same(one: Any, other: Any) -> bool:
     """NaN is like itself."""
-    return np.array_equal(np.asarray(one), np.asarray(other), equal_nan=np.asarray(one).dtype.kind == "f")
+    one, other = np.asarray(one), np.asarray(other)
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def _checked_documents(x_btd: Any, document_bt: Any) -> Any:

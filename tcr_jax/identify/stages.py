@@ -20,7 +20,10 @@ class Stages:
     """Results by name, in `workdir` if there is one."""
 
     def __init__(self, workdir: Path | None, settings: dict[str, Any]) -> None:
-        """Raises `NotIdentifiable` where `workdir` holds stages of another run. Settings without stages bind nobody."""
+        """Raises `NotIdentifiable` where `workdir` holds stages of another run, or of settings that are damaged.
+
+        Settings without stages bind nobody.
+        """
         self._workdir = workdir
         if workdir is None:
             return

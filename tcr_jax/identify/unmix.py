@@ -179,7 +179,15 @@ def _residuals(
         residual_nk, scored_n = map(np.asarray, residual(w_btk, document_bt))
         residual_nk = residual_nk[scored_n]
         taken_n = np.diff(np.arange(seen, seen + len(residual_nk) + 1) * wanted // count)  # evenly spaced, 0 or 1
+        seen += len(residual_nk)
+        if seen > count:
+            break
         residual_nk = residual_nk[taken_n > 0]
         taken_nk[filled : filled + len(residual_nk)] = residual_nk
-        filled, seen = filled + len(residual_nk), seen + len(taken_n)
+        filled += len(residual_nk)
+    if seen != count:
+        raise NotIdentifiable(
+            f"the stream has {'more' if seen > count else 'fewer'} tokens than the {count:,} of its first reading: "
+            "give the same batches each time, or another workdir"
+        )
     return taken_nk

@@ -112,13 +112,26 @@ def test_innovations_are_white_and_independent(found: Identified) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"lags": 0}, {"lags": 1.5}, {"latents": 0}, {"latents": 4.0}, {"draws": -1}, {"seed": 1.5}]
+    "settings", [{"lags": 0}, {"lags": 1.5}, {"latents": 0}, {"latents": 4.0}, {"draws": -1}, {"seed": 1.5}, {"seed": None}]
 )
 def test_numbers_of_things_are_whole(settings: dict[str, Any]) -> None:
     """And as many as needed."""
     ((name, value),) = settings.items()
     with pytest.raises(ValueError, match=f"^{name}={value} must be a whole number, at least"):
         identify(stream(), **settings)
+
+
+@pytest.mark.parametrize(("later", "which"), [(3, "fewer"), (5, "more")])
+def test_a_stream_of_another_length_is_refused(later: int, which: str) -> None:
+    """Between the moments and the residuals: those that are missing would be whatever memory holds."""
+    whole: list[int] = []
+
+    def changing() -> Iterator[tuple[jax.Array, jax.Array]]:
+        yield from WORLD.batches(16 * (later if whole else 4), batch=16)()
+        whole.append(1)
+
+    with pytest.raises(NotIdentifiable, match=f"{which} tokens than the 63,872 of its first reading"):
+        identify(changing, memory=1)
 
 
 def test_damage_that_was_mended_is_forgotten(tmp_path: Path) -> None:
