@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from absl import flags
 
 from experiments import launch
-from tcr_jax.checkpoint import CONFIG, Checkpoints, Run, begun, load_run
+from tcr_jax.checkpoint import Checkpoints, Run, begun, load_run
 from tcr_jax.closed_form import collect_moments, fit_decoded, fit_moments
 from tcr_jax.closed_form.fit import present_order
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.files import write_text
+from tcr_jax.loop import claim
 from tcr_jax.mesh import make_mesh
 from tcr_jax.params import Process
 from tcr_jax.store import Batch, Store, ordered_batches, training_batches
@@ -73,8 +74,7 @@ def save(run: Run, process: Process, store: Store, directory: Path, out: Path) -
     )
     params = state.params.replace(dictionary=run.params.dictionary, process=process)
     state = state.replace(step=jnp.int32(run.step), params=params)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / CONFIG, config.to_json())
+    claim(out, config)
     checkpoints = Checkpoints(out, config, description.source, description.digest, mesh)
     position = training_batches(store, heldout=config.heldout, batch=config.batch, seed=config.seed).get_state()
     checkpoints.save(state, position, None)

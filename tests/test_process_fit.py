@@ -33,3 +33,9 @@ def test_from_run_to_run(small_store: Path, tmp_path: Path, cache: Path) -> None
     (tmp_path / "kept").rename(checkpoints)
     again = programs.run(env, *command)
     assert again.returncode == 1 and "holds a run already" in again.stderr
+    other = tmp_path / "begun"  # by a training that has no checkpoint yet
+    other.mkdir()
+    (other / "config.json").write_text(config.to_json())
+    refused = programs.run(env, *command[:-1], f"--out={other}", *flags)
+    assert refused.returncode == 1 and "holds a run with another configuration" in refused.stderr
+    assert (other / "config.json").read_text() == config.to_json()
