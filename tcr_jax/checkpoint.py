@@ -171,8 +171,13 @@ class Checkpoints:
 
 
 def begun(workdir: Path) -> bool:
-    """Whether there is a checkpoint to continue from, damaged or not; what a killed save leaves behind is none."""
-    return any(path.name.isdigit() for path in (workdir / CHECKPOINTS).glob("*"))
+    """Whether there is a checkpoint to continue from."""
+    return bool(saved_steps(workdir))
+
+
+def saved_steps(workdir: Path) -> set[int]:
+    """Steps of the checkpoints there, damaged or not; what a killed save leaves behind is none."""
+    return {int(path.name) for path in (workdir / CHECKPOINTS).glob("*") if path.name.isdigit()}
 
 
 def fingerprint(leaves: dict[str, jax.Array]) -> dict[str, int]:

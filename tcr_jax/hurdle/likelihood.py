@@ -10,6 +10,7 @@ import numpy as np
 
 from tcr_jax.hurdle.process import Codes, HurdleProcess, Link, features
 from tcr_jax.typing import Array
+from tcr_jax.yardsticks.folders import POOLED, check_names
 
 Part = Literal["fires", "sign", "size"]
 PARTS: tuple[Part, ...] = ("fires", "sign", "size")
@@ -87,16 +88,15 @@ class Pool:
 
     def __init__(self, domains: Mapping[int, str] | None) -> None:
         self._domains = {} if domains is None else domains
-        if "all" in self._domains.values():
-            raise ValueError("domain 'all' has the name of the pooled figures: rename that folder of the text")
+        check_names(self._domains)
         self._sums: dict[str, np.ndarray] = {}
 
     def add(self, parts_pn: np.ndarray, document_n: np.ndarray) -> None:
         """[fires, sign, size] of tokens, and the document of each."""
         rows_pn = np.concatenate([np.ones((1, len(document_n))), parts_pn])
-        names_n = np.array([self._domains.get(document, "all") for document in document_n.tolist()])
-        for name in {"all", *names_n.tolist()} if len(document_n) else ():
-            part_pn = rows_pn if name == "all" else rows_pn[:, names_n == name]
+        names_n = np.array([self._domains.get(document, POOLED) for document in document_n.tolist()])
+        for name in {POOLED, *names_n.tolist()} if len(document_n) else ():
+            part_pn = rows_pn if name == POOLED else rows_pn[:, names_n == name]
             self._sums[name] = self._sums.get(name, 0) + part_pn.sum(axis=1, dtype=np.float64)
 
     def bits(self, nothing: str) -> dict[str, Bits]:

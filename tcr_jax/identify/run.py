@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tcr_jax.checkpoint import CHECKPOINTS, CONFIG, CheckpointError, Checkpoints
+from tcr_jax.checkpoint import CHECKPOINTS, CONFIG, CheckpointError, Checkpoints, saved_steps
 from tcr_jax.config import Config, ConfigError
 from tcr_jax.files import write_text
 from tcr_jax.identify.identify import Identified
@@ -36,8 +36,7 @@ def save_run(found: Identified | Params, store: str | Path, workdir: str | Path,
     """
     params = found.params if isinstance(found, Identified) else found
     workdir, description = Path(workdir), Store.open(store).description
-    steps = {int(path.name) for path in (workdir / CHECKPOINTS).glob("*") if path.name.isdigit()}
-    if (workdir / CONFIG).exists() or steps - {0}:
+    if (workdir / CONFIG).exists() or saved_steps(workdir) - {0}:
         raise CheckpointError(f"{workdir} holds a run already: give another directory")
     k = len(params.dictionary.decoder_kd)
     lags = 0 if params.process.b_lkk is None else len(params.process.b_lkk)

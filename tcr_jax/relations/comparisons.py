@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from tcr_jax.intervene.table import Found
 from tcr_jax.relations.pictures import COLOURS, STYLE
-from tcr_jax.yardsticks.prediction import POOLED
+from tcr_jax.yardsticks.folders import POOLED
 
 OF_SET = {"edges": "positive", "own": "third", "matched": "negative", "random": "faint"}
 MARKS = "os^Dv<>ph"

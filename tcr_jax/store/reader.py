@@ -11,7 +11,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from tcr_jax.store.description import DESCRIPTION, Description, Shard, Sidecar, Source
 from tcr_jax.store.files import StoreError, read_json, sha256
 from tcr_jax.store.records import Context, decode
-from tcr_jax.store.shards import finished_shards, is_finished, read_sidecar, shard_path
+from tcr_jax.store.shards import finished_shards, finished_sidecar, read_sidecar, shard_path
 from tcr_jax.store.split import Split, in_split
 from tcr_jax.store.texts import read_document_names, read_texts
 
@@ -107,7 +107,7 @@ def _read_description(directory: Path) -> Description:
             "run the extraction or import again with the same flags, and it continues"
         )
     description = Description.from_json(values, path)
-    if is_finished(directory, len(description.shards)):
+    if finished_sidecar(directory, len(description.shards)):
         raise StoreError(f"{path}: lists {len(description.shards)} shards, but there are more; restore the file")
     return description
 

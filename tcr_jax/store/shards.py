@@ -25,17 +25,25 @@ def shard_path(directory: Path | str, index: int) -> Path:
 
 
 def finished_shards(directory: Path | str) -> set[int]:
-    """Numbers of the shards that are whole: file and sidecar are both in place, and agree on the file's size."""
+    """Numbers of the shards that are whole."""
+    return set(finished_sidecars(directory))
+
+
+def finished_sidecars(directory: Path | str) -> dict[int, Sidecar]:
+    """What is said of the shards that are whole, by number."""
     found = (re.fullmatch(r"shard-(\d{5,})\.json", path.name) for path in Path(directory).glob("shard-*.json"))
-    return {index for index in (int(match[1]) for match in found if match) if is_finished(directory, index)}
+    numbers = sorted(int(match[1]) for match in found if match)
+    sidecars = {index: finished_sidecar(directory, index) for index in numbers}
+    return {index: sidecar for index, sidecar in sidecars.items() if sidecar is not None}
 
 
-def is_finished(directory: Path | str, index: int) -> bool:
-    """Whether this shard is whole."""
+def finished_sidecar(directory: Path | str, index: int) -> Sidecar | None:
+    """What is said of a shard, if it is whole: file and sidecar are both in place, and agree on the file's size."""
     try:
-        return shard_path(directory, index).stat().st_size == read_sidecar(directory, index).shard.size
+        sidecar = read_sidecar(directory, index)
+        return sidecar if shard_path(directory, index).stat().st_size == sidecar.shard.size else None
     except (FileNotFoundError, StoreError):
-        return False
+        return None
 
 
 def read_sidecar(directory: Path | str, index: int) -> Sidecar:
@@ -68,7 +76,7 @@ def write_shard(directory: Path | str, source: Source, index: int, contexts: Ite
             **statistics,
         }
         with _on_disk(path):
-            if is_finished(directory, index) and read_json(sidecar) == values and sha256(path) == checksum:
+            if finished_sidecar(directory, index) and read_json(sidecar) == values and sha256(path) == checksum:
                 return shard  # another process was quicker, and the store may be complete by now
             sidecar.unlink(missing_ok=True)  # of a shard that is replaced: it must never stand beside the new one
             publish(partial, path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tcr_jax.files import PARTIAL
 from tcr_jax.store.description import DESCRIPTION, Description, Source
 from tcr_jax.store.files import FORMAT, StoreError, read_json, write_json
-from tcr_jax.store.shards import finished_shards, read_sidecar, shard_path
+from tcr_jax.store.shards import finished_sidecars, shard_path
 from tcr_jax.store.texts import read_document_names, read_texts, texts_path, write_texts
 
 
@@ -74,22 +74,21 @@ def finish(directory: Path | str, source: Source, shards: int) -> Description:
         was kept.
     """
     directory = Path(directory)
-    finished, planned = finished_shards(directory), set(range(shards))
-    if missing := sorted(planned - finished):
+    sidecars, planned = finished_sidecars(directory), set(range(shards))
+    if missing := sorted(planned - set(sidecars)):
         raise StoreError(f"{directory}: shards {missing} of {shards} are missing; write them, then finish")
-    if surplus := sorted(finished - planned):
+    if surplus := sorted(set(sidecars) - planned):
         raise StoreError(f"{directory}: shards {surplus} are beyond the {shards} planned; remove them, then finish")
-    sidecars = [read_sidecar(directory, index) for index in range(shards)]
-    for index, sidecar in enumerate(sidecars):
+    for index, sidecar in sidecars.items():
         if differences := source.differences(sidecar.source):
             path = shard_path(directory, index).with_suffix(".json")
             raise StoreError(f"{path}: of another source ({'; '.join(differences)}); remove it and run again")
     pieces = read_texts(directory, "pieces")
-    largest = max((sidecar.largest_token for sidecar in sidecars), default=0)
+    largest = max((sidecar.largest_token for sidecar in sidecars.values()), default=0)
     if largest >= len(pieces):
         path = texts_path(directory, "pieces")
         raise StoreError(f"{path}: {len(pieces)} pieces, none for token id {largest}; give one an id")
-    description = Description.of(source, sidecars)
+    description = Description.of(source, list(sidecars.values()))
     if not description.scale > 0:
         raise StoreError(
             f"{directory}: {description.tokens} tokens kept, and nothing varies among them; "

@@ -1,8 +1,11 @@
 """Documents by the folder that they came from: what a directory of texts says of their domain, or of their label."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+POOLED = "all"
+"""The name of all domains together."""
 
 
 def domains(documents: Sequence[str] | None) -> dict[int, str]:
@@ -12,6 +15,12 @@ def domains(documents: Sequence[str] | None) -> dict[int, str]:
     {0: 'mail', 2: 'law'}
     """
     return {number: name.split("/")[0] for number, name in enumerate(documents or ()) if "/" in name}
+
+
+def check_names(domains: Mapping[int, str]) -> None:
+    """Raises `ValueError` where a domain has the name of all together: its figures would take theirs' place."""
+    if POOLED in domains.values():
+        raise ValueError(f"domain {POOLED!r} has the name of the pooled figures: rename that folder of the text")
 
 
 def first_folders(documents: Sequence[str]) -> tuple[np.ndarray, list[str]]:

@@ -16,12 +16,10 @@ from tcr_jax.params import Dictionary, Process
 from tcr_jax.process import history, predict
 from tcr_jax.store import Batch
 from tcr_jax.typing import Array
+from tcr_jax.yardsticks.folders import POOLED, check_names
 
 Predictor = Callable[[Array, Batch], Array]
 """(z_btk, batch) -> the prediction of z_btk."""
-
-POOLED = "all"
-"""The name of all domains together."""
 
 
 def from_process(process: Process) -> Predictor:
@@ -59,9 +57,8 @@ def score(
       ValueError: no token of the batches has so long a history, or a domain is called "all".
     """
     domains = {} if domains is None else domains
+    check_names(domains)
     names = sorted(set(domains.values()))
-    if POOLED in names:
-        raise ValueError(f"domain {POOLED!r} has the name of the pooled figures: rename that folder of the text")
     number = {name: index for index, name in enumerate(names)}
     size = len(names) + 1  # the last: no domain
     variables = {"z": dictionary.encoder_kd.shape[0], "x": dictionary.encoder_kd.shape[1]}
