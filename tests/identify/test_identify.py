@@ -112,7 +112,8 @@ def test_innovations_are_white_and_independent(found: Identified) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"lags": 0}, {"lags": 1.5}, {"latents": 0}, {"latents": 4.0}, {"draws": -1}, {"seed": 1.5}, {"seed": None}]
+    "settings",
+    [{"lags": 0}, {"lags": 1.5}, {"latents": 0}, {"latents": 4.0}, {"draws": -1}, {"seed": 1.5}, {"seed": None}],
 )
 def test_numbers_of_things_are_whole(settings: dict[str, Any]) -> None:
     """And as many as needed."""
