@@ -63,7 +63,11 @@ REPEATED_ND = mixtures(6, 6)[:, [0, 1, 2, 0, 1, 2]]
     ("x_nd", "latents", "message"),
     [
         (with_columns({1: np.nan, 4: np.inf}), 6, "channels 1, 4 hold NaN or infinity: clean"),
-        (with_columns({2: 0.1}), 6, "latents=6 .* 6 channels .* rank 5: channels 2 are constant; lower latents to 5"),
+        (
+            with_columns({2: 0.1}),
+            6,
+            "latents=6 .* 6 channels whose first 500 tokens have rank 5: channels 2 are constant; lower latents to 5",
+        ),
         (with_columns(dict.fromkeys(range(6), 0.1)), None, "all 6 channels are constant over 500 tokens"),
         (with_columns(dict.fromkeys(range(7), 0.1), 8), 8, "channels 0, 1, 2, 3, 4 and 2 more are constant"),
         (REPEATED_ND, 6, "rank 3: channels are linear mixtures of others; lower latents to 3 or less"),
