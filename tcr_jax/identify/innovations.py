@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
+from scipy.special import chdtri, ndtri
 
 BACK = 3
 """Tokens back to which innovations are compared."""
@@ -63,7 +63,7 @@ class Innovations(NamedTuple):
         if pairs < 2:
             return np.inf
         tests = len(self.pairs_h) * len(self.scale_k) ** 2
-        return float(scipy.stats.norm.isf(LEVEL / tests / 2) * np.sqrt(1 / pairs + 1 / self.fitted))
+        return float(-ndtri(LEVEL / tests / 2) * np.sqrt(1 / pairs + 1 / self.fitted))
 
     @property
     def together(self) -> list[tuple[int, int]]:
@@ -92,7 +92,7 @@ class Innovations(NamedTuple):
 
 def nearly_gaussian(information_k: np.ndarray, tokens: float) -> np.ndarray:
     """Which innovations cannot be told from Gaussian ones, though they were chosen for not being Gaussian."""
-    law = scipy.stats.chi2.isf(LEVEL / len(information_k), 1) * GAUSSIAN[0] + sum(GAUSSIAN[1:])
+    law = chdtri(1, LEVEL / len(information_k)) * GAUSSIAN[0] + sum(GAUSSIAN[1:])
     return ~(information_k >= 1 + SEARCHED * law / tokens)  # so that NaN is no evidence
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+from scipy.special import chdtri
 
 from tcr_jax.identify.discovery import discovery_threshold
 from tcr_jax.identify.evidence import Estimate, Evidence
@@ -108,7 +108,7 @@ def _sparsest(start: Unrestricted, say: Say) -> Arrays:
 
 def _largest_spread(count: int) -> float:
     """That sampling may leave among so many standardised effects."""
-    return max(FITS, float(np.sqrt(scipy.stats.chi2.isf(CHANCE, count) / count))) if count else FITS
+    return max(FITS, float(np.sqrt(chdtri(count, CHANCE) / count))) if count else FITS
 
 
 def _delayed(start: Unrestricted, m_kk: np.ndarray, misfit: float) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
-import scipy.stats
+from scipy.special import gamma, gammainccinv, ndtri, stdtrit
 
 from tcr_jax.worlds.config import WorldConfig
 
@@ -32,12 +31,12 @@ def _sizes(config: WorldConfig) -> np.ndarray:
     exceeded = np.exp(-np.linspace(0, LARGEST, STEPS + 1))
     match config.noise:
         case "generalised":
-            p, gamma = config.exponent, scipy.special.gamma
-            return scipy.special.gammainccinv(1 / p, exceeded) ** (1 / p) * np.sqrt(gamma(1 / p) / gamma(3 / p))
+            p = config.exponent
+            return gammainccinv(1 / p, exceeded) ** (1 / p) * np.sqrt(gamma(1 / p) / gamma(3 / p))
         case "student":
-            return scipy.stats.t.isf(exceeded / 2, config.degrees) * np.sqrt(1 - 2 / config.degrees)
+            return -stdtrit(config.degrees, exceeded / 2) * np.sqrt(1 - 2 / config.degrees)
         case _:
-            return scipy.stats.norm.isf(exceeded / 2)
+            return -ndtri(exceeded / 2)
 
 
 def drift(amplitude: float, scale_k: jax.Array, document: jax.Array, phase_k: jax.Array) -> jax.Array:
