@@ -4,8 +4,9 @@
 
 Writes interventions.csv, interventions.json and interventions.png. Every figure is of held-out documents: concepts are
 removed where they fire and added where they do not, at one token and an earlier block, and the change of each target is
-read at the dictionary's block some tokens later. See tcr_jax/intervene/study.py. Of several blocks, that is used at
-which training documents agree best with the edges.
+read at the dictionary's block some tokens later. The tokens are those to which an edge refers: see
+tcr_jax/intervene/overlap.py, and tcr_jax/intervene/study.py for the rest. Of several blocks, that is used at which
+training documents agree best with the edges.
 
 A table of edges (experiments.certify writes one) takes the place of the run's own process: what it does not name was
 not selected. Tested are its first edges between two concepts, and beside them those of their sources with themselves.
@@ -51,7 +52,7 @@ _EDGES = flags.DEFINE_string(
 _COUNT = flags.DEFINE_integer("count", 100, "edges tested at most", 1)
 _EDITED_LAYERS = flags.DEFINE_multi_integer("edited_layer", [10], "block after which concepts are edited", 1)
 _CARRY = flags.DEFINE_enum("carry", "gradient", get_args(Carry), "how directions are carried to that block")
-_OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which each source is edited, of each kind", 2)
+_OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which each source is edited, for each lag and of each kind", 2)
 _BYSTANDERS = flags.DEFINE_integer(
     "bystanders", 50, "concepts drawn at random that are edited as well, the base of the fidelity score", 0
 )

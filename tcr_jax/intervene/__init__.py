@@ -5,6 +5,7 @@
     passages.py     a store's text as the model saw it
     splice.py       loss recovered when the dictionary's reconstruction takes the activation's place
     carry.py        a concept's direction, carried from the dictionary's layer to an earlier one
+    overlap.py      at which tokens a delayed effect can be tested at all
     sites.py        where concepts are removed and added
     response.py     what an edit of each concept did to all concepts, at its token and after
     edges.py        predicted and measured effects of edges (needs no model)

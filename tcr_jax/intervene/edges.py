@@ -54,21 +54,21 @@ def interventions(
     """Looks the edges up in a measured response.
 
     Args:
-      edges: lags up to the response's horizon.
-      response: says whose response it is, and the doses.
+      edges: delayed ones.
+      response: has a row for the source and lag of each; says the doses.
       process: of the same concepts.
       effect: the response's `code` or `preactivation`, of which the targets' changes are taken.
 
     Raises:
-      ValueError: a source was never edited, or a lag was not measured.
+      ValueError: a source was never edited at tokens for an edge's lag.
     """
-    row = {int(source): n for n, source in enumerate(response.source_n)}
+    row = {pair: n for n, pair in enumerate(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))}
     horizon = effect.mean_nhk.shape[1] - 1
     for edge in edges:
-        if edge.source not in row:
-            raise ValueError(f"source={edge.source} was never edited; give sites for it, or leave out its edges")
-        if not 1 <= edge.lag <= horizon:
-            raise ValueError(f"lag={edge.lag} was not measured; edit with a horizon of that length, not {horizon}")
+        if (edge.source, edge.lag) not in row:
+            raise ValueError(
+                f"source={edge.source} was never edited for lag={edge.lag}; give sites for it, or leave out its edges"
+            )
     dose_n = response.dose_n
     predicted_nhk = follow(process, response.code.mean_nhk[:, 0], horizon)
     return [
@@ -82,7 +82,7 @@ def interventions(
             occurrences=int(response.count_n[n]),
         )
         for edge in edges
-        for n in [row[edge.source]]
+        for n in [row[edge.source, edge.lag]]
     ]
 
 
@@ -147,10 +147,10 @@ def fidelity(
     """Causal Fidelity Score: mean |change| of the pairs that a ranking names, over that of pairs at random.
 
     After arXiv 2603.10377, whose formula was not at hand (it compares what edits of concepts that the graph names, and
-    of random ones, do to later concepts); ours, openly. A pair is an edited source, a lag and another concept. Its
-    change is |measured| in standard deviations of what is measured, and at random means all pairs of the sources
-    `random_n`, so that the base is an average over all of them and no draw. The rankings' first `pairs`, or all that
-    they score above zero where those are fewer:
+    of random ones, do to later concepts); ours, openly. A pair is a row of the response, which is an edited source and
+    a lag, and another concept. Its change is |measured| in standard deviations of what is measured, and at random means
+    all pairs of the rows `random_n`, so that the base is an average over all of them and no draw. The rankings' first
+    `pairs`, or all that they score above zero where those are fewer:
 
       graph         largest predicted change, |B_l[target, source]| mean |z_source| where it fires / std(z_target)
       activation    largest mean |z| of source times that of target: what a sparse autoencoder alone could rank by
@@ -164,52 +164,52 @@ def fidelity(
     place of means, with the squared standard errors taken away.
 
     Args:
-      response: to edits of all sources.
+      response: to edits of all sources, at the lags that they are asked about.
       process: the graph.
       effect: the response's `code` or `preactivation`.
       scales: of the concepts, in the same text.
-      random_n: which of the response's sources were chosen at random.
+      random_n: which of the response's rows are of sources chosen at random.
       pairs: of each ranking, at most.
       seed: of the draw.
 
     Raises:
       ValueError: the process has no lags, or fewer than `pairs` pairs are at random.
     """
-    sources, horizon, k = len(response.source_n), effect.mean_nhk.shape[1] - 1, effect.mean_nhk.shape[2]
-    lags = 0 if process.b_lkk is None else min(len(process.b_lkk), horizon)
+    lags = 0 if process.b_lkk is None else len(process.b_lkk)
     if lags == 0:
         raise ValueError("the process has no lags, so it names no later concept; score one with lags")
-    usable_nlk = np.broadcast_to((scales.std_k > 0) & (response.count_n > 1)[:, None, None], (sources, lags, k)).copy()
-    usable_nlk[np.arange(sources), :, response.source_n] = False
-    base_nlk = usable_nlk & np.asarray(random_n)[:, None, None]
-    if base_nlk.sum() < pairs:
-        raise ValueError(f"{base_nlk.sum()} pairs of sources chosen at random are fewer than pairs={pairs}")
+    row_n, source_n, lag_n = np.arange(len(response.source_n)), response.source_n, response.lag_n
+    usable_nk = (scales.std_k > 0) & ((response.count_n > 1) & (lag_n <= lags))[:, None]
+    usable_nk[row_n, source_n] = False
+    base_nk = usable_nk & np.asarray(random_n)[:, None]
+    if base_nk.sum() < pairs:
+        raise ValueError(f"{base_nk.sum()} pairs of sources chosen at random are fewer than pairs={pairs}")
     unit_k, std_k = np.maximum(scales.measured_k, 1e-12), np.maximum(scales.std_k, 1e-12)
-    change_nlk = effect.mean_nhk[:, 1 : lags + 1] / unit_k
-    size_nlk = np.abs(change_nlk)
-    square_nlk = change_nlk**2 - (effect.error_nhk[:, 1 : lags + 1] / unit_k) ** 2
-    weight_nlk = np.moveaxis(np.asarray(process.b_lkk)[:lags][:, :, response.source_n], 2, 0)
+    change_nk = effect.mean_nhk[row_n, lag_n] / unit_k
+    size_nk = np.abs(change_nk)
+    square_nk = change_nk**2 - (effect.error_nhk[row_n, lag_n] / unit_k) ** 2
+    weight_nk = np.asarray(process.b_lkk)[np.minimum(lag_n, lags) - 1, :, source_n]
     rankings = {
-        "graph": np.abs(weight_nlk) * scales.strength_k[response.source_n][:, None, None] / std_k,
-        "activation": (scales.activity_k[response.source_n][:, None] * scales.activity_k)[:, None].repeat(lags, axis=1),
-        "random": np.where(base_nlk, 1 + np.random.default_rng(seed).random(base_nlk.shape), 0),
+        "graph": np.abs(weight_nk) * scales.strength_k[source_n][:, None] / std_k,
+        "activation": scales.activity_k[source_n][:, None] * scales.activity_k,
+        "random": np.where(base_nk, 1 + np.random.default_rng(seed).random(base_nk.shape), 0),
     }
-    first = {name: _first(np.where(usable_nlk, score_nlk, -1), pairs) for name, score_nlk in rankings.items()}
-    scores = {name: _mean(size_nlk[at]) / size_nlk[base_nlk].mean() for name, at in first.items()}
-    n, lag, _ = first["graph"]
-    of_target = [size_nlk[row, at][usable_nlk[row, at]].mean() for row, at in zip(n, lag, strict=True)]
-    scores["targets"] = _mean(size_nlk[first["graph"]]) / _mean(np.array(of_target))
-    scores["pairs"] = len(n)
-    base_square = max(square_nlk[base_nlk].mean(), 1e-30)
+    first = {name: _first(np.where(usable_nk, score_nk, -1), pairs) for name, score_nk in rankings.items()}
+    scores = {name: _mean(size_nk[at]) / size_nk[base_nk].mean() for name, at in first.items()}
+    rows = first["graph"][0]
+    of_target = [size_nk[row][usable_nk[row]].mean() for row in rows]
+    scores["targets"] = _mean(size_nk[first["graph"]]) / _mean(np.array(of_target))
+    scores["pairs"] = len(rows)
+    base_square = max(square_nk[base_nk].mean(), 1e-30)
     for name, at in first.items():
-        scores[f"{name}_rms"] = np.sqrt(np.maximum(_mean(square_nlk[at]), 0) / base_square)
+        scores[f"{name}_rms"] = np.sqrt(np.maximum(_mean(square_nk[at]), 0) / base_square)
     return {f"fidelity_{name}": float(score) for name, score in scores.items()}
 
 
-def _first(score_nlk: np.ndarray, pairs: int) -> tuple[np.ndarray, ...]:
+def _first(score_nk: np.ndarray, pairs: int) -> tuple[np.ndarray, ...]:
     """Where the largest scores are, of those above zero. A source's own pair is never one, so that not all are."""
-    pairs = min(pairs, int((score_nlk > 0).sum()))
-    return np.unravel_index(np.argpartition(-score_nlk.reshape(-1), pairs)[:pairs], score_nlk.shape)
+    pairs = min(pairs, int((score_nk > 0).sum()))
+    return np.unravel_index(np.argpartition(-score_nk.reshape(-1), pairs)[:pairs], score_nk.shape)
 
 
 def _mean(values: np.ndarray) -> float:

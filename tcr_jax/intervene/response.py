@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from tcr_jax.dictionary import encode, preactivate
 from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.run_on import remember_sites, run_on
-from tcr_jax.intervene.sites import Site
+from tcr_jax.intervene.sites import Asked, Site
 from tcr_jax.params import Dictionary
 from tcr_jax.typing import Array
 
@@ -19,23 +19,27 @@ ROWS = 256  # edited runs encoded at a time: one shape, so compiled once
 
 
 class Effect(NamedTuple):
-    """Mean over the occurrences of every source `n`, and its standard error; index 0 of `h` is the edited token."""
+    """Mean over the occurrences of every row `n`, and its standard error; index 0 of `h` is the edited token."""
 
     mean_nhk: np.ndarray
     error_nhk: np.ndarray
 
 
 class Response(NamedTuple):
-    """The language model's answer to edits of concepts: an impulse response that was measured."""
+    """The language model's answer to edits of concepts, a row for each source and lag that was asked about.
+
+    A row's tokens were chosen for its lag; at other lags it answers for tokens that were not chosen for them.
+    """
 
     source_n: np.ndarray
+    lag_n: np.ndarray
     count_n: np.ndarray  # occurrences
     code: Effect  # change of z
     preactivation: Effect  # change of y, before any concept is switched off
 
     @property
     def dose_n(self) -> np.ndarray:
-        """Mean change of each source itself, at the edited token."""
+        """Mean change of each row's source itself, at the edited token."""
         return self.code.mean_nhk[np.arange(len(self.source_n)), 0, self.source_n]
 
 
@@ -75,7 +79,8 @@ def respond(
             f"edited_layer={edited_layer} must be before the dictionary's layer {layer}: at that layer itself "
             "an edit of one token cannot reach another"
         )
-    sums = _Sums(dictionary, np.unique(np.concatenate([site.source_n for site in sites])), horizon)
+    asked = sorted({pair for site in sites for pair in zip(site.source_n.tolist(), site.lag_n.tolist(), strict=True)})
+    sums = _Sums(dictionary, asked, horizon)
     for site, text in remember_sites(model, passages, sites, layer):
         change_nd = site.amount_n[:, None] * direction_kd[site.source_n]
         change_nd = np.concatenate([np.zeros_like(change_nd[:1]), change_nd])  # the first run is left as it is
@@ -88,25 +93,26 @@ def respond(
                 edited_layer=edited_layer,
                 change_nd=torch.as_tensor(change_nd, dtype=torch.float32, device=model.device),
             )
-        sums.add(site.source_n, x_nhd.float().cpu().numpy())
+        sums.add(site, x_nhd.float().cpu().numpy())
         if on_site is not None:
             on_site()
     return sums.response()
 
 
 class _Sums:
-    """Sums of changes and of their squares for every source, encoded `ROWS` runs at a time."""
+    """Sums of changes and of their squares for all that is asked, encoded `ROWS` runs at a time."""
 
-    def __init__(self, dictionary: Dictionary, source_n: np.ndarray, horizon: int) -> None:
-        self.dictionary, self.source_n = dictionary, source_n
-        shape = (2, len(source_n), horizon + 1, len(dictionary.encoder_kd))  # of code and preactivation
-        self.count_n = np.zeros(len(source_n), int)
+    def __init__(self, dictionary: Dictionary, asked: Asked, horizon: int) -> None:
+        self.dictionary, self.row = dictionary, {pair: row for row, pair in enumerate(asked)}
+        shape = (2, len(asked), horizon + 1, len(dictionary.encoder_kd))  # of code and preactivation
+        self.count_n = np.zeros(len(asked), int)
         self.sum, self.square = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
         self.waiting: list[tuple[int, np.ndarray, np.ndarray]] = []
 
-    def add(self, source_n: np.ndarray, x_nhd: np.ndarray) -> None:
-        at_n = np.searchsorted(self.source_n, source_n).tolist()
-        self.waiting += [(at, x_nhd[0], x_hd) for at, x_hd in zip(at_n, x_nhd[1:], strict=True)]
+    def add(self, site: Site, x_nhd: np.ndarray) -> None:
+        """Runs of a site's edits, behind the run without any."""
+        pairs = zip(site.source_n.tolist(), site.lag_n.tolist(), strict=True)
+        self.waiting += [(self.row[pair], x_nhd[0], x_hd) for pair, x_hd in zip(pairs, x_nhd[1:], strict=True)]
         while len(self.waiting) >= ROWS:
             self._encode(self.waiting[:ROWS])
             del self.waiting[:ROWS]
@@ -120,7 +126,8 @@ class _Sums:
         spread = np.maximum(self.square / count_n11 - mean**2, 0) * count_n11 / np.maximum(count_n11 - 1, 1)
         error = np.where(count_n11 > 1, np.sqrt(spread / count_n11), np.inf)
         code, preactivation = (Effect(mean[n], error[n]) for n in range(2))
-        return Response(self.source_n, self.count_n, code, preactivation)
+        source_n, lag_n = np.array(list(self.row)).T
+        return Response(source_n, lag_n, self.count_n, code, preactivation)
 
     def _encode(self, rows: list[tuple[int, np.ndarray, np.ndarray]]) -> None:
         padded = rows + rows[:1] * (ROWS - len(rows))

@@ -1,14 +1,18 @@
 """Where concepts are removed and added: tokens of held-out passages, each with the concepts edited there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tcr_jax.intervene.overlap import overlap
 from tcr_jax.intervene.passages import Passage
 
 MOST = 32
-"""Edits of one token: all are run at once, and sources should not share all their tokens."""
+"""Edits of one token that are run at once."""
+
+Asked = Sequence[tuple[int, int]]
+"""(source, lag): what does the source do so many tokens later?"""
 
 
 class Site(NamedTuple):
@@ -17,81 +21,67 @@ class Site(NamedTuple):
     passage: int
     position: int  # s
     source_n: np.ndarray  # the concept that each edit is of
+    lag_n: np.ndarray  # how many tokens later it is looked at
     amount_n: np.ndarray  # by how much the edit is to change it, in units of z
 
 
 def removals(
-    passages: Sequence[Passage],
-    z_tk: Sequence[np.ndarray],
-    sources: Sequence[int],
-    *,
-    count: int,
-    horizon: int,
-    seed: int = 0,
+    passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, *, count: int, seed: int = 0
 ) -> list[Site]:
-    """Up to `count` tokens a source at which it fires; the edit is to bring it to zero.
+    """Up to `count` tokens for each source and lag at which the source fires; the edit is to bring it to zero.
 
-    A source has at most one token a passage. Passages are distinct, but several may be of one document: occurrences are
-    then not independent, and their standard errors too small. The token and the `horizon` after it were all kept by the
-    store.
+    Tokens are drawn in proportion to `overlap`, without replacement, at most one a passage. Passages are distinct, but
+    several may be of one document: occurrences are then not independent, and their standard errors too small. The token
+    and those after it, to the longest lag, were all kept by the store.
 
     Args:
       passages: of documents that no estimate has seen.
       z_tk: concepts of each passage.
-      sources: concepts to be edited.
-      count: tokens a source.
-      horizon: tokens that must follow.
-      seed: of the choice.
+      asked: sources to be edited, each with the lag at which it is looked at, in any order.
+      count: tokens for each of them.
+      seed: of the draw.
     """
-    return _choose(passages, sources, count, horizon, seed, lambda n, t: (z_tk[n][t] != 0, -z_tk[n][t]))
+    return _draw(passages, z_tk, asked, count, seed, adds=False)
 
 
 def additions(
-    passages: Sequence[Passage],
-    z_tk: Sequence[np.ndarray],
-    sources: Sequence[int],
-    *,
-    count: int,
-    horizon: int,
-    seed: int = 0,
+    passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, *, count: int, seed: int = 0
 ) -> list[Site]:
-    """Up to `count` tokens a source at which it does not fire; the edit is to bring it to its mean where it does.
+    """Up to `count` tokens for each source and lag at which the source does not fire; the edit is to bring it to its
+    mean where it does.
 
-    Arguments as for `removals`.
+    Arguments and draw as for `removals`.
     """
-    kept_nk = np.concatenate([z[passage.kept_t] for z, passage in zip(z_tk, passages, strict=True)])
-    typical_k = kept_nk.sum(axis=0) / np.maximum((kept_nk != 0).sum(axis=0), 1)
-    return _choose(passages, sources, count, horizon, seed, lambda n, t: (z_tk[n][t] == 0, typical_k))
+    return _draw(passages, z_tk, asked, count, seed, adds=True)
 
 
-def _choose(
-    passages: Sequence[Passage],
-    sources: Sequence[int],
-    count: int,
-    horizon: int,
-    seed: int,
-    edits_at: Callable[[int, int], tuple[np.ndarray, np.ndarray]],  # -> (whether a concept qualifies, amount), [k]
+def _draw(
+    passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, count: int, seed: int, adds: bool
 ) -> list[Site]:
-    """Tokens in a random order, one after the other, for every source that qualifies there and still wants one."""
-    source_n = np.asarray(sources)
-    wanted_n = np.full(len(source_n), count)
-    used_np = np.zeros((len(source_n), len(passages)), bool)
-    tokens = np.array(
-        [(n, t) for n, passage in enumerate(passages) for t in _followed(passage.kept_t, horizon)], int
-    ).reshape(-1, 2)
-    sites = []
-    random = np.random.default_rng(seed)
-    for number, position in random.permutation(tokens):
-        qualifies_k, amount_k = edits_at(number, position)
-        chosen = np.flatnonzero((wanted_n > 0) & ~used_np[:, number] & qualifies_k[source_n])
-        chosen = random.permutation(chosen)[:MOST]
-        if len(chosen):
-            wanted_n[chosen] -= 1
-            used_np[chosen, number] = True
-            sites.append(Site(int(number), int(position), source_n[chosen], amount_k[source_n[chosen]]))
-        if not wanted_n.any():
-            break
-    return sites
+    """One random size of every token decides for all that is asked, so that many edits share a token."""
+    sources, horizon = sorted({source for source, _ in asked}), max(lag for _, lag in asked)
+    position_pn = [_followed(passage.kept_t, horizon) for passage in passages]
+    passage_n = np.repeat(np.arange(len(passages)), [len(position_n) for position_n in position_pn])
+    position_n = np.concatenate(position_pn)
+    z_ns = np.concatenate([z[at][:, sources] for z, at in zip(z_tk, position_pn, strict=True)])
+    size_n = np.random.default_rng(seed).exponential(size=len(passage_n))
+    kept_ns = np.concatenate([z[passage.kept_t][:, sources] for z, passage in zip(z_tk, passages, strict=True)])
+    typical_s = kept_ns.sum(axis=0) / np.maximum((kept_ns != 0).sum(axis=0), 1)
+    edits: dict[int, list[tuple[int, int, float]]] = {}
+    for source, lag in sorted(asked):
+        id_n = np.concatenate([passage.token_t[at + lag] for passage, at in zip(passages, position_pn, strict=True)])
+        column = sources.index(source)
+        z_n = z_ns[:, column]
+        able = np.flatnonzero((z_n == 0) if adds else (z_n != 0))
+        able = able[np.argsort(size_n[able] / overlap(z_n != 0, id_n)[able])]
+        first_of_passage = np.sort(np.unique(passage_n[able], return_index=True)[1])
+        for token in able[first_of_passage[:count]].tolist():
+            edits.setdefault(token, []).append((source, lag, typical_s[column] if adds else -z_n[token]))
+    return [
+        Site(int(passage_n[token]), int(position_n[token]), *map(np.array, zip(*some, strict=True)))
+        for token, members in edits.items()
+        for some in (members[first : first + MOST] for first in range(0, len(members), MOST))
+    ]
 
 
 def _followed(kept_t: np.ndarray, horizon: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The whole study: concepts carried to an earlier layer, edited in held-out text, and edges compared with controls."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -45,6 +46,8 @@ def study(
 ) -> Study:
     """Removes and adds every edge's source at an earlier layer, and looks at its target `lag` tokens later.
 
+    Tokens are drawn for each source and lag apart: see `overlap`.
+
     An instantaneous edge cannot be tested this way: all concepts of a token are read from the same x, so an edit of x_t
     that moves two of them tells nothing of which one moved the other.
 
@@ -58,7 +61,7 @@ def study(
       edited_layers: candidates, before `layer`. Used is that whose removals in the training passages agree best with
         the edges, by rank correlation.
       method: how directions are carried; see `carry`.
-      occurrences: tokens a source, of each edit.
+      occurrences: tokens for each source and lag, of each edit.
       bystanders: concepts that are edited as well, drawn at random from all that fire: the base of `fidelity`.
       seed: of tokens and random controls.
       on_step: told what is being done, and how far it is.
@@ -83,9 +86,9 @@ def study(
     training_tk = concepts(dictionary, training)
     fires_k = (scales.std_k > 0) & np.any([(z != 0).any(axis=0) for z in training_tk], axis=0)
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(fires_k))[:bystanders]
-    sources = sorted({edge.source for edge in edges} | set(drawn.tolist()))
+    asked = sorted({(edge.source, edge.lag) for edge in edges} | set(product(drawn.tolist(), range(1, horizon + 1))))
 
-    counts = cooccurrence(z_tk, [passage.kept_t for passage in heldout], sources, horizon)
+    counts = cooccurrence(z_tk, [passage.kept_t for passage in heldout], [source for source, _ in asked], horizon)
     weight_lkk = np.asarray(process.b_lkk)
     sets = {
         "edges": between,
@@ -115,8 +118,7 @@ def study(
             on_site=count,
         )
 
-    settings = {"count": CALIBRATION, "horizon": horizon, "seed": seed}
-    sites = removals(training, training_tk, sources, **settings)
+    sites = removals(training, training_tk, asked, count=CALIBRATION, seed=seed)
     if not sites:
         raise ValueError("no source fires in the training passages with room after it; give more of them")
     wanted_n = _wanted(sites)
@@ -126,9 +128,7 @@ def study(
         on_step(f"carrying directions to layer {at}", 0, 1)
         direction_kd = _carried(method, model, dictionary, training, sites, at, layer)
         first = measure(f"calibrating at layer {at}", training, sites, direction_kd, at)
-        n = np.arange(len(first.source_n))
-        gain_n = first.preactivation.mean_nhk[n, 0, first.source_n] / wanted_n
-        direction_kd[first.source_n] /= np.clip(gain_n, LEAST_GAIN, 1 / LEAST_GAIN)[:, None]
+        direction_kd /= np.clip(_gain(first, wanted_n), LEAST_GAIN, 1 / LEAST_GAIN)[:, None]
         carried[at] = direction_kd
         tried = interventions(_of(between, first), first, process, first.preactivation)
         scores = {name: agreement(tried)[name] for name in ("signs", "rank")}
@@ -140,7 +140,7 @@ def study(
 
     found: dict[tuple[str, str], list[Intervention]] = {}
     for edit, choose in (("removal", removals), ("addition", additions)):
-        sites = choose(heldout, z_tk, sources, count=occurrences, horizon=horizon, seed=seed)
+        sites = choose(heldout, z_tk, asked, count=occurrences, seed=seed)
         if not sites:
             raise ValueError(f"{edit}: no source qualifies in the held-out passages; give more of them")
         response = measure(edit, heldout, sites, carried[used], used)
@@ -192,14 +192,23 @@ def _scales(dictionary: Dictionary, passages: Sequence[Passage], z_tk: Sequence[
 
 
 def _of(edges: Sequence[Edge], response: Response) -> list[Edge]:
-    """Those whose source was edited."""
-    edited = set(response.source_n.tolist())
-    return [edge for edge in edges if edge.source in edited]
+    """Those whose source was edited for their lag."""
+    edited = set(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))
+    return [edge for edge in edges if (edge.source, edge.lag) in edited]
 
 
 def _wanted(sites: Sequence[Site]) -> np.ndarray:
-    """Mean amount that the sites ask of each of their sources, in ascending order."""
-    source_m = np.concatenate([site.source_n for site in sites])
+    """Mean amount that the sites ask of each source and lag, in ascending order."""
+    asked_m = np.concatenate([np.stack([site.source_n, site.lag_n], axis=1) for site in sites])
     amount_m = np.concatenate([site.amount_n for site in sites])
-    _, at_m, count_n = np.unique(source_m, return_inverse=True, return_counts=True)
-    return np.bincount(at_m, amount_m) / count_n
+    _, at_m, count_n = np.unique(asked_m, axis=0, return_inverse=True, return_counts=True)
+    return np.bincount(at_m.reshape(-1), amount_m) / count_n
+
+
+def _gain(response: Response, wanted_n: np.ndarray) -> np.ndarray:
+    """Change of each concept's pre-activation at its own token over what was asked, mean of its rows; 1 without any."""
+    latents = response.preactivation.mean_nhk.shape[2]
+    own_n = response.preactivation.mean_nhk[np.arange(len(wanted_n)), 0, response.source_n]
+    rows_k = np.bincount(response.source_n, minlength=latents)
+    sum_k = np.bincount(response.source_n, own_n / wanted_n, minlength=latents)
+    return np.where(rows_k > 0, sum_k / np.maximum(rows_k, 1), 1)

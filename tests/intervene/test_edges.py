@@ -9,7 +9,8 @@ from tcr_jax import Process, impulse_response
 from tcr_jax.intervene.edges import Edge, Scales, agreement, fidelity, follow, interventions
 from tcr_jax.intervene.response import Effect, Response
 
-K, LAGS, SOURCES = 30, 2, np.array([1, 4, 7, 20])
+K, LAGS = 30, 2
+SOURCES, LAG = np.repeat([1, 4, 7, 20], LAGS), np.tile([1, 2], 4)
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,9 @@ def process() -> Process:
 def obedient(process: Process, noise: float = 0.0) -> Response:
     """What a language model would answer that follows the process, one unit added to each source alone."""
     change_nk = np.eye(K)[SOURCES]
-    mean_nhk = follow(process, change_nk, LAGS) + noise * np.random.default_rng(0).normal(size=(4, LAGS + 1, K))
+    mean_nhk = follow(process, change_nk, LAGS) + noise * np.random.default_rng(0).normal(size=(8, LAGS + 1, K))
     effect = Effect(mean_nhk, np.full_like(mean_nhk, 1e-4))
-    return Response(SOURCES, np.full(4, 10), effect, effect)
+    return Response(SOURCES, LAG, np.full(8, 10), effect, effect)
 
 
 def all_edges(process: Process) -> list[Edge]:
@@ -61,8 +62,13 @@ def test_a_model_that_follows_the_process_agrees_with_it(process: Process) -> No
 def test_a_model_that_knows_nothing_of_it_agrees_by_chance(process: Process) -> None:
     """Noise of no size relation: half of the signs, no rank correlation, nothing clear."""
     response = obedient(process, noise=1e6)
-    response = response._replace(code=response.code._replace(error_nhk=np.full((4, LAGS + 1, K), 1e6)))
-    edges = [Edge(int(j), i, lag, (-1.0) ** (i + lag)) for j in SOURCES for i in range(K) for lag in (1, 2) if i != j]
+    response = response._replace(code=response.code._replace(error_nhk=np.full((8, LAGS + 1, K), 1e6)))
+    edges = [
+        Edge(int(j), i, int(lag), (-1.0) ** (i + lag))
+        for j, lag in zip(SOURCES, LAG, strict=True)
+        for i in range(K)
+        if i != j
+    ]
     scores = agreement(interventions(edges, response, process, response.code))
     assert 0.35 < scores["signs"] < 0.65 and abs(scores["rank"]) < 0.2 and scores["precision"] < 0.05
 
@@ -94,7 +100,7 @@ def test_fidelity_counts_pairs_by_hand() -> None:
     mean_nhk[1, 1] = [0.5, 100, 1.5]  # source 1
     mean_nhk[0, 0, 0] = mean_nhk[1, 0, 1] = -1  # doses
     effect = Effect(mean_nhk, np.zeros_like(mean_nhk))
-    response = Response(np.array([0, 1]), np.array([5, 5]), effect, effect)
+    response = Response(np.array([0, 1]), np.array([1, 1]), np.array([5, 5]), effect, effect)
     b_lkk = np.zeros((1, 3, 3))
     b_lkk[0, 1, 0], b_lkk[0, 0, 0], b_lkk[0, 2, 1] = 0.1, 9, 0.15
     graph = Process(b_lkk=b_lkk, m_kk=None, intercept_k=None)
@@ -124,30 +130,31 @@ def test_fidelity_takes_no_pair_that_the_graph_does_not_name(process: Process) -
     lag, target, source = np.array([(edge.lag - 1, edge.target, edge.source) for edge in edges]).T
     few = Process(jnp.zeros((LAGS, K, K)).at[lag, target, source].set(1.0), None, None)
     response = obedient(few)
-    scores = fidelity(response, few, response.code, SCALES, np.ones(4, bool))
+    scores = fidelity(response, few, response.code, SCALES, np.ones(8, bool))
     assert scores["fidelity_pairs"] == 3
     assert scores["fidelity_graph"] == pytest.approx(fidelity_of(response, lag, target, source))
-    none = fidelity(response, few.replace(b_lkk=0 * few.b_lkk), response.code, SCALES, np.ones(4, bool))
+    none = fidelity(response, few.replace(b_lkk=0 * few.b_lkk), response.code, SCALES, np.ones(8, bool))
     assert none["fidelity_pairs"] == 0 and np.isnan([none["fidelity_graph"], none["fidelity_targets"]]).all()
 
 
 def fidelity_of(response: Response, lag: np.ndarray, target: np.ndarray, source: np.ndarray) -> float:
     """Mean |change| of some pairs over that of all pairs of different concepts."""
-    size_nlk = np.abs(response.code.mean_nhk[:, 1:])
-    apart_nlk = np.broadcast_to((np.arange(K) != SOURCES[:, None])[:, None], size_nlk.shape)
-    return size_nlk[np.searchsorted(SOURCES, source), lag, target].mean() / size_nlk[apart_nlk].mean()
+    size_nk = np.abs(response.code.mean_nhk[np.arange(8), LAG])
+    apart_nk = np.arange(K) != SOURCES[:, None]
+    row = {pair: n for n, pair in enumerate(zip(SOURCES.tolist(), LAG.tolist(), strict=True))}
+    rows = [row[j, at + 1] for at, j in zip(lag.tolist(), source.tolist(), strict=True)]
+    return size_nk[rows, target].mean() / size_nk[apart_nk].mean()
 
 
 def test_what_was_not_measured_is_named(process: Process) -> None:
-    """A source that was not edited, a lag beyond the horizon, no edges, no lags, nothing at random."""
+    """A source that was not edited, or not for that lag, no edges, no lags, nothing at random."""
     response = obedient(process)
-    with pytest.raises(ValueError, match="source=2 was never edited"):
-        interventions([Edge(2, 3, 1, 1.0)], response, process, response.code)
-    with pytest.raises(ValueError, match="lag=3 was not measured"):
-        interventions([Edge(1, 3, 3, 1.0)], response, process, response.code)
+    for unasked in (Edge(2, 3, 1, 1.0), Edge(1, 3, 3, 1.0)):
+        with pytest.raises(ValueError, match=f"source={unasked.source} was never edited for lag={unasked.lag}"):
+            interventions([unasked], response, process, response.code)
     with pytest.raises(ValueError, match="no edges were measured"):
         agreement([])
     with pytest.raises(ValueError, match="no lags"):
-        fidelity(response, process.replace(b_lkk=None), response.code, SCALES, np.ones(4, bool))
+        fidelity(response, process.replace(b_lkk=None), response.code, SCALES, np.ones(8, bool))
     with pytest.raises(ValueError, match="0 pairs of sources chosen at random are fewer than pairs=20"):
-        fidelity(response, process, response.code, SCALES, np.zeros(4, bool), pairs=20)
+        fidelity(response, process, response.code, SCALES, np.zeros(8, bool), pairs=20)

@@ -6,14 +6,14 @@ from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.sites import additions, removals
 from tests.intervene.conftest import LATENTS
 
-SETTINGS = {"count": 5, "horizon": 2}
+COUNT, LAG = 5, 2
 
 
 def test_removals_are_where_concepts_fire_and_bring_them_to_zero(
     passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """Every source gets its tokens, at most one a passage, where it fires and what follows was kept."""
-    sites = removals(passages, z_tk, range(LATENTS), **SETTINGS)
+    sites = removals(passages, z_tk, [(source, LAG) for source in range(LATENTS)], count=COUNT)
     seen = []
     for site in sites:
         kept_t = passages[site.passage].kept_t
@@ -30,7 +30,7 @@ def test_additions_are_where_concepts_are_silent_and_bring_them_to_their_mean(
     passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """The amount is the mean of the kept positions at which the concept fires."""
-    sites = additions(passages, z_tk, [3, 7], **SETTINGS)
+    sites = additions(passages, z_tk, [(3, LAG), (7, LAG)], count=COUNT)
     kept_nk = np.concatenate([z[p.kept_t] for z, p in zip(z_tk, passages, strict=True)])
     assert sum(len(site.source_n) for site in sites) == 10
     for site in sites:
@@ -43,15 +43,39 @@ def test_additions_are_where_concepts_are_silent_and_bring_them_to_their_mean(
 def test_a_concept_that_never_fires_has_no_site(passages: list[Passage], z_tk: list[np.ndarray]) -> None:
     """Nor does one that wants more tokens than there are get the same token twice."""
     silent = [np.where(np.arange(LATENTS) == 4, 0, z) for z in z_tk]
-    sites = removals(passages, silent, [4, 5], count=10**6, horizon=2)
+    sites = removals(passages, silent, [(4, LAG), (5, LAG)], count=10**6)
     assert all((site.source_n == 5).all() for site in sites)
     assert len({(site.passage, site.position) for site in sites}) == len(sites)
+
+
+def test_tokens_are_those_of_ids_that_stand_behind_the_source_at_times(
+    passages: list[Passage], z_tk: list[np.ndarray]
+) -> None:
+    """An addition is where the id LAG tokens later is one that stands behind a firing source, a removal not where that
+    id never stands elsewhere; at another lag other tokens are drawn."""
+    random = np.random.default_rng(0)
+    texts, codes = [], []
+    for passage, z in zip(passages, z_tk, strict=True):
+        z, token_t = z.copy(), random.integers(2, 50, len(z))
+        z[:, 0] = random.random(len(z)) < 0.3
+        behind = np.flatnonzero(z[:-LAG, 0]) + LAG
+        token_t[behind] = np.where(random.random(len(behind)) < 0.5, 0, 1)  # 0 and 1 stand behind it,
+        token_t[random.random(len(z)) < 0.2] = 0  # 0 elsewhere too
+        texts.append(passage._replace(token_t=token_t))
+        codes.append(z)
+
+    def ids(choose, lag: int) -> np.ndarray:  # type: ignore
+        sites = choose(texts, codes, [(0, lag), (1, LAG)], count=20)  # as many tokens follow, whatever the lag
+        return np.array([texts[site.passage].token_t[site.position + LAG] for site in sites if 0 in site.source_n])
+
+    assert (ids(additions, LAG) == 0).mean() > 0.7 > 0.5 > (ids(additions, 1) == 0).mean()
+    assert (ids(removals, LAG) == 1).mean() < 0.2 < 0.3 < (ids(removals, 1) == 1).mean()
 
 
 def test_the_seed_decides(passages: list[Passage], z_tk: list[np.ndarray]) -> None:
     """The same seed gives the same tokens, another one others."""
     first, again, other = (
-        [(site.passage, site.position) for site in removals(passages, z_tk, [1], **SETTINGS, seed=seed)]
+        [(site.passage, site.position) for site in removals(passages, z_tk, [(1, LAG)], count=COUNT, seed=seed)]
         for seed in (0, 0, 1)
     )
     assert first == again != other

@@ -25,9 +25,13 @@ def answers(params: Params, gain: float, obeys: bool) -> Callable:
     """
 
     def respond(model, dictionary, passages, sites, direction_kd, *, edited_layer, layer, horizon, on_site):  # type: ignore
-        source_n = np.unique(np.concatenate([site.source_n for site in sites]))
+        asked: dict[tuple[int, int], list[float]] = {}
+        for site in sites:
+            for source, lag, amount in zip(site.source_n.tolist(), site.lag_n.tolist(), site.amount_n, strict=True):
+                asked.setdefault((source, lag), []).append(amount)
+        source_n, lag_n = np.array(sorted(asked)).T
+        amounts = [np.array(asked[pair]) for pair in sorted(asked)]
         length_k = np.linalg.norm(direction_kd, axis=1) / np.linalg.norm(by_decoder(dictionary), axis=1)
-        amounts = [np.concatenate([site.amount_n[site.source_n == source] for site in sites]) for source in source_n]
         change_nk = np.zeros((len(source_n), LATENTS))
         change_nk[np.arange(len(source_n)), source_n] = (
             gain * np.array([a.mean() for a in amounts]) * length_k[source_n]
@@ -36,7 +40,7 @@ def answers(params: Params, gain: float, obeys: bool) -> Callable:
         if not (obeys and edited_layer == 1):
             mean_nhk[:, 1:] = np.random.default_rng(0).normal(size=mean_nhk[:, 1:].shape)
         effect = Effect(mean_nhk, np.full_like(mean_nhk, 1e-6))
-        return Response(source_n, np.array([len(a) for a in amounts]), effect, effect)
+        return Response(source_n, lag_n, np.array([len(a) for a in amounts]), effect, effect)
 
     return respond
 
