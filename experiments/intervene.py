@@ -52,7 +52,7 @@ _EDGES = flags.DEFINE_string(
 _COUNT = flags.DEFINE_integer("count", 100, "edges tested at most", 1)
 _EDITED_LAYERS = flags.DEFINE_multi_integer("edited_layer", [10], "block after which concepts are edited", 1)
 _CARRY = flags.DEFINE_enum("carry", "gradient", get_args(Carry), "how directions are carried to that block")
-_OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which each source is edited, for each lag and of each kind", 2)
+_OCCURRENCES = flags.DEFINE_integer("occurrences", 24, "tokens at which a source is edited for a lag, of each kind", 2)
 _BYSTANDERS = flags.DEFINE_integer(
     "bystanders", 50, "concepts drawn at random that are edited as well, the base of the fidelity score", 0
 )
