@@ -9,7 +9,8 @@ tcr_jax/intervene/overlap.py, and tcr_jax/intervene/study.py for the rest. Of se
 training documents agree best with the edges.
 
 A table of edges (experiments.certify writes one) takes the place of the run's own process: what it does not name was
-not selected. Tested are its first edges between two concepts, and beside them those of their sources with themselves.
+not selected. Tested are its first edges between two concepts, and beside them those of their sources with themselves
+at the same lags.
 """
 
 import os
@@ -133,8 +134,8 @@ def _selected(run: Run, path: Path) -> tuple[Params, list[Edge]]:
     delayed = [edge for edge in table if edge.lag > 0]
     edges = [Edge(*edge[:4]) for edge in delayed]
     between = [edge for edge in edges if edge.source != edge.target][: _COUNT.value]
-    sources = {edge.source for edge in between}
-    own = [edge for edge in edges if edge.source == edge.target and edge.source in sources]
+    tested = {(edge.source, edge.lag) for edge in between}
+    own = [edge for edge in edges if edge.source == edge.target and (edge.source, edge.lag) in tested]
     return run.params.replace(process=to_process(delayed, len(rows_kd))), between + own
 
 

@@ -1,7 +1,6 @@
 """The whole study: concepts carried to an earlier layer, edited in held-out text, and edges compared with controls."""
 
 from collections.abc import Callable, Sequence
-from itertools import product
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -62,7 +61,8 @@ def study(
         the edges, by rank correlation.
       method: how directions are carried; see `carry`.
       occurrences: tokens for each source and lag, of each edit.
-      bystanders: concepts that are edited as well, drawn at random from all that fire: the base of `fidelity`.
+      bystanders: concepts that are edited as well, drawn at random from all that fire, each looked at after the lag of
+        an edge drawn at random: the base of `fidelity`.
       seed: of tokens and random controls.
       on_step: told what is being done, and how far it is.
 
@@ -85,8 +85,10 @@ def study(
     scales = _scales(dictionary, heldout, z_tk)
     training_tk = concepts(dictionary, training)
     fires_k = (scales.std_k > 0) & np.any([(z != 0).any(axis=0) for z in training_tk], axis=0)
-    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(fires_k))[:bystanders]
-    asked = sorted({(edge.source, edge.lag) for edge in edges} | set(product(drawn.tolist(), range(1, horizon + 1))))
+    random = np.random.default_rng(seed)
+    drawn = random.permutation(np.flatnonzero(fires_k))[:bystanders]
+    beside = set(zip(drawn.tolist(), random.choice([edge.lag for edge in between], len(drawn)).tolist(), strict=True))
+    asked = sorted({(edge.source, edge.lag) for edge in edges} | beside)
 
     counts = cooccurrence(z_tk, [passage.kept_t for passage in heldout], [source for source, _ in asked], horizon)
     weight_lkk = np.asarray(process.b_lkk)
@@ -134,7 +136,7 @@ def study(
         scores = {name: agreement(tried)[name] for name in ("signs", "rank")}
         scores |= carry.quality(first, wanted_n)._asdict()
         summary |= {f"layer_{at}_{name}": value for name, value in scores.items()}
-    drawn = np.intersect1d(drawn, np.concatenate([site.source_n for site in sites]))  # the others have no direction
+    beside &= set(_rows(first))  # the others have no direction
     used = max(carried, key=lambda at: np.nan_to_num(summary[f"layer_{at}_rank"], nan=-1))
     summary["edited_layer"] = float(used)
 
@@ -149,7 +151,7 @@ def study(
             scores = agreement(found[edit, name])
             summary |= {f"{edit}_{name}_{score}": value for score, value in scores.items()}
         if bystanders:
-            at_random_n = np.isin(response.source_n, drawn)
+            at_random_n = np.array([row in beside for row in _rows(response)])
             scores = fidelity(response, process, response.preactivation, scales, at_random_n, seed=seed)
             summary |= {f"{edit}_{score}": value for score, value in scores.items()}
     return Study(found, summary)
@@ -191,9 +193,14 @@ def _scales(dictionary: Dictionary, passages: Sequence[Passage], z_tk: Sequence[
     return Scales(z_nk.std(axis=0), size_k / len(z_nk), size_k / np.maximum(fires_k, 1), y_nk.std(axis=0))
 
 
+def _rows(response: Response) -> list[tuple[int, int]]:
+    """Source and lag of each."""
+    return list(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))
+
+
 def _of(edges: Sequence[Edge], response: Response) -> list[Edge]:
     """Those whose source was edited for their lag."""
-    edited = set(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))
+    edited = set(_rows(response))
     return [edge for edge in edges if (edge.source, edge.lag) in edited]
 
 

@@ -131,6 +131,29 @@ def test_own_past_is_a_set_by_itself(run: Callable[..., Study]) -> None:
         assert found == beside.found[key]
 
 
+def test_bystanders_are_edited_for_one_lag_each(
+    model: PreTrainedModel,
+    params: Params,
+    passages: list[Passage],
+    edges: list[Edge],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That of some edge; the edges' own sources are edited for the lags of their edges."""
+    rows: list[Response] = []
+    answer = answers(params, 1.0, True)
+    monkeypatch.setattr(
+        study_module, "respond", lambda *args, **kwargs: rows.append(answer(*args, **kwargs)) or rows[-1]
+    )
+    late = [edge for edge in edges if edge.lag == 2]
+    given = (model, params, LAYER, passages[:20], passages[20:], late)
+    study(*given, edited_layers=(1,), method="decoder", bystanders=9)
+    asked = {(edge.source, edge.lag) for edge in late}
+    for response in rows:
+        pairs = list(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))
+        assert asked <= set(pairs) and len(asked) + 6 <= len(pairs) <= len(asked) + 9
+        assert set(response.lag_n.tolist()) == {2}
+
+
 def test_scales_are_of_kept_positions(params: Params, passages: list[Passage], z_tk: list[np.ndarray]) -> None:
     """Counted by hand; what is measured is y, of which this dictionary's z is the positive part."""
     scales = study_module._scales(params.dictionary, passages, z_tk)
