@@ -48,7 +48,7 @@ def additions(
     passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, *, count: int, seed: int = 0
 ) -> list[Site]:
     """Up to `count` tokens for each source and lag at which the source does not fire; the edit is to bring it to its
-    mean where it does.
+    mean where it does, with the sign that it has more often: the mean of both may be next to nothing.
 
     Arguments and draw as for `removals`.
     """
@@ -66,7 +66,7 @@ def _draw(
     z_ns = np.concatenate([z[at][:, sources] for z, at in zip(z_tk, position_pn, strict=True)])
     size_n = np.random.default_rng(seed).exponential(size=len(passage_n))
     kept_ns = np.concatenate([z[passage.kept_t][:, sources] for z, passage in zip(z_tk, passages, strict=True)])
-    typical_s = kept_ns.sum(axis=0) / np.maximum((kept_ns != 0).sum(axis=0), 1)
+    typical_s = _typical(kept_ns)
     edits: dict[int, list[tuple[int, int, float]]] = {}
     for source, lag in sorted(asked):
         id_n = np.concatenate([passage.token_t[at + lag] for passage, at in zip(passages, position_pn, strict=True)])
@@ -82,6 +82,13 @@ def _draw(
         for token, members in edits.items()
         for some in (members[first : first + MOST] for first in range(0, len(members), MOST))
     ]
+
+
+def _typical(z_ns: np.ndarray) -> np.ndarray:
+    """Mean of each concept over the tokens at which it has its commoner sign; 0 if it never fires."""
+    sign_s = np.where(np.sign(z_ns).sum(axis=0) < 0, -1, 1)
+    alike_ns = np.sign(z_ns) == sign_s
+    return (z_ns * alike_ns).sum(axis=0) / np.maximum(alike_ns.sum(axis=0), 1)
 
 
 def _followed(kept_t: np.ndarray, horizon: int) -> np.ndarray:
