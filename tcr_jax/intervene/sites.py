@@ -58,13 +58,16 @@ def additions(
 def _draw(
     passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, count: int, seed: int, adds: bool
 ) -> list[Site]:
-    """One random size of every token decides for all that is asked, so that many edits share a token."""
+    """Tokens of least exponential / weight: a weighted draw without replacement (Efraimidis and Spirakis 2006).
+
+    The exponentials are the same for all that is asked, so that many edits share a token.
+    """
     sources, horizon = sorted({source for source, _ in asked}), max(lag for _, lag in asked)
     position_pn = [_followed(passage.kept_t, horizon) for passage in passages]
     passage_n = np.repeat(np.arange(len(passages)), [len(position_n) for position_n in position_pn])
     position_n = np.concatenate(position_pn)
     z_ns = np.concatenate([z[at][:, sources] for z, at in zip(z_tk, position_pn, strict=True)])
-    size_n = np.random.default_rng(seed).exponential(size=len(passage_n))
+    exponential_n = np.random.default_rng(seed).exponential(size=len(passage_n))
     kept_ns = np.concatenate([z[passage.kept_t][:, sources] for z, passage in zip(z_tk, passages, strict=True)])
     typical_s = _typical(kept_ns)
     edits: dict[int, list[tuple[int, int, float]]] = {}
@@ -73,7 +76,7 @@ def _draw(
         column = sources.index(source)
         z_n = z_ns[:, column]
         able = np.flatnonzero((z_n == 0) if adds else (z_n != 0))
-        able = able[np.argsort(size_n[able] / overlap(z_n != 0, id_n)[able])]
+        able = able[np.argsort((exponential_n / overlap(z_n != 0, id_n))[able])]
         first_of_passage = np.sort(np.unique(passage_n[able], return_index=True)[1])
         for token in able[first_of_passage[:count]].tolist():
             edits.setdefault(token, []).append((source, lag, typical_s[column] if adds else -z_n[token]))
