@@ -86,6 +86,7 @@ def main() -> None:
         list(read_passages(store, "train", heldout, _TRAINING.value)),
         passages,
         edges,
+        batches=ordered_batches(store, split="train", heldout=heldout, batch=32),
         edited_layers=_EDITED_LAYERS.value,
         method=cast(Carry, _CARRY.value),
         occurrences=_OCCURRENCES.value,

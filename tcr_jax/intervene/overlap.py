@@ -11,19 +11,62 @@ both the same population, that of the regression. Drawn alike, most additions ar
 refer (experiments/results/interventions.md).
 """
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax.numpy as jnp
 import numpy as np
 
+from tcr_jax.dictionary import encode
+from tcr_jax.params import Dictionary
+from tcr_jax.store import Batch
 
-def overlap(fires_n: np.ndarray, id_n: np.ndarray) -> np.ndarray:
-    """Weight of each token: 1 - p where the source fires, p where it does not, both above zero.
+Asked = tuple[int, int]
+"""(source, lag): what does the source do so many tokens later?"""
 
-    An id's propensity is drawn towards the share of all tokens by the weight of one token.
+
+class Propensity(NamedTuple):
+    """Of one source and lag, by id of the later token."""
+
+    fires_v: np.ndarray  # tokens of the id behind a firing source
+    count_v: np.ndarray  # tokens of the id
+
+    def __call__(self, id_n: np.ndarray) -> np.ndarray:
+        """p of each token, drawn towards the share of all tokens by the weight of one; that share for an unseen id."""
+        share = (self.fires_v.sum() + 1) / (self.count_v.sum() + 2)
+        at_n = np.minimum(id_n, len(self.count_v))
+        fires_n, count_n = np.append(self.fires_v, 0)[at_n], np.append(self.count_v, 0)[at_n]
+        return (fires_n + share) / (count_n + 1)
+
+
+def propensities(dictionary: Dictionary, batches: Iterable[Batch], asked: Iterable[Asked]) -> dict[Asked, Propensity]:
+    """Counts over the tokens of text, kept ones with the earlier one of the same document kept too.
 
     Args:
-      fires_n: whether the source fires.
-      id_n: id of the token `l` later.
+      dictionary: whose concepts the sources are.
+      batches: of training documents, as many as can be: many ids are rare.
+      asked: sources and lags.
     """
-    _, at_n, count_v = np.unique(id_n, return_inverse=True, return_counts=True)
-    rate = (fires_n.sum() + 1) / (len(fires_n) + 2)
-    propensity_n = ((np.bincount(at_n, fires_n) + rate) / (count_v + 1))[at_n]
+    counts = {pair: Propensity(np.zeros(0), np.zeros(0)) for pair in sorted(asked)}
+    sources = sorted({source for source, _ in counts})
+    for batch in batches:
+        fires_bts = np.asarray(encode(dictionary, jnp.asarray(batch.x_btd)))[..., sources] != 0
+        token_bt, document_bt = np.asarray(batch.token_bt), np.asarray(batch.document_bt)
+        for (source, lag), (fires_v, count_v) in counts.items():
+            until = token_bt.shape[1] - lag
+            both_bt = (document_bt[:, lag:] == document_bt[:, :until]) & (document_bt[:, lag:] >= 0)
+            id_n, fires_n = token_bt[:, lag:][both_bt], fires_bts[:, :until, sources.index(source)][both_bt]
+            counts[source, lag] = Propensity(_add(fires_v, id_n, fires_n), _add(count_v, id_n))
+    return counts
+
+
+def overlap(fires_n: np.ndarray, propensity_n: np.ndarray) -> np.ndarray:
+    """Weight of each token: 1 - p where the source fires, p where it does not."""
     return np.where(fires_n, 1 - propensity_n, propensity_n)
+
+
+def _add(total_v: np.ndarray, id_n: np.ndarray, amount_n: np.ndarray | None = None) -> np.ndarray:
+    """`total_v`, longer if need be, with the amount, or one, more for each id."""
+    more_v = np.bincount(id_n, amount_n, minlength=len(total_v)).astype(np.float64)
+    more_v[: len(total_v)] += total_v
+    return more_v

@@ -9,9 +9,10 @@ import torch
 from transformers import PreTrainedModel
 
 from tcr_jax.dictionary import encode, preactivate
+from tcr_jax.intervene.overlap import Asked
 from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.run_on import remember_sites, run_on
-from tcr_jax.intervene.sites import Asked, Site
+from tcr_jax.intervene.sites import Site
 from tcr_jax.params import Dictionary
 from tcr_jax.typing import Array
 
@@ -102,7 +103,7 @@ def respond(
 class _Sums:
     """Sums of changes and of their squares for all that is asked, encoded `ROWS` runs at a time."""
 
-    def __init__(self, dictionary: Dictionary, asked: Asked, horizon: int) -> None:
+    def __init__(self, dictionary: Dictionary, asked: Sequence[Asked], horizon: int) -> None:
         self.dictionary, self.row = dictionary, {pair: row for row, pair in enumerate(asked)}
         shape = (2, len(asked), horizon + 1, len(dictionary.encoder_kd))  # of code and preactivation
         self.count_n = np.zeros(len(asked), int)

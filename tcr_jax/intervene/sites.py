@@ -1,18 +1,15 @@
 """Where concepts are removed and added: tokens of held-out passages, each with the concepts edited there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tcr_jax.intervene.overlap import overlap
+from tcr_jax.intervene.overlap import Asked, Propensity, overlap
 from tcr_jax.intervene.passages import Passage
 
 MOST = 32
 """Edits of one token that are run at once."""
-
-Asked = Sequence[tuple[int, int]]
-"""(source, lag): what does the source do so many tokens later?"""
 
 
 class Site(NamedTuple):
@@ -26,7 +23,12 @@ class Site(NamedTuple):
 
 
 def removals(
-    passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, *, count: int, seed: int = 0
+    passages: Sequence[Passage],
+    z_tk: Sequence[np.ndarray],
+    asked: Mapping[Asked, Propensity],
+    *,
+    count: int,
+    seed: int = 0,
 ) -> list[Site]:
     """Up to `count` tokens for each source and lag at which the source fires; the edit is to bring it to zero.
 
@@ -37,49 +39,71 @@ def removals(
     Args:
       passages: of documents that no estimate has seen.
       z_tk: concepts of each passage.
-      asked: sources to be edited, each with the lag at which it is looked at, in any order.
+      asked: sources to be edited, each with the lag at which it is looked at, and their propensities.
       count: tokens for each of them.
       seed: of the draw.
     """
-    return _draw(passages, z_tk, asked, count, seed, adds=False)
+    return _draw(passages, z_tk, asked, count, seed)
 
 
 def additions(
-    passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, *, count: int, seed: int = 0
+    passages: Sequence[Passage],
+    z_tk: Sequence[np.ndarray],
+    y_tk: Sequence[np.ndarray],
+    asked: Mapping[Asked, Propensity],
+    *,
+    count: int,
+    seed: int = 0,
 ) -> list[Site]:
     """Up to `count` tokens for each source and lag at which the source does not fire; the edit is to bring it to its
-    mean where it does, with the sign that it has more often: the mean of both may be next to nothing.
+    mean where it does.
 
-    Arguments and draw as for `removals`.
+    That mean is of its commoner sign: of both it may be next to nothing. A concept that does not fire is not at zero
+    but at its pre-activation, which may be far on the other side: the edit starts from there.
+
+    Arguments and draw as for `removals`, and
+
+    Args:
+      y_tk: pre-activations of each passage.
     """
-    return _draw(passages, z_tk, asked, count, seed, adds=True)
+    return _draw(passages, z_tk, asked, count, seed, y_tk)
 
 
 def _draw(
-    passages: Sequence[Passage], z_tk: Sequence[np.ndarray], asked: Asked, count: int, seed: int, adds: bool
+    passages: Sequence[Passage],
+    z_tk: Sequence[np.ndarray],
+    asked: Mapping[Asked, Propensity],
+    count: int,
+    seed: int,
+    y_tk: Sequence[np.ndarray] | None = None,
 ) -> list[Site]:
     """Tokens of least exponential / weight: a weighted draw without replacement (Efraimidis and Spirakis 2006).
 
-    The exponentials are the same for all that is asked, so that many edits share a token.
+    The exponentials are the same for all that is asked, so that many edits share a token. With pre-activations concepts
+    are added, without them removed.
     """
     sources, horizon = sorted({source for source, _ in asked}), max(lag for _, lag in asked)
     position_pn = [_followed(passage.kept_t, horizon) for passage in passages]
     passage_n = np.repeat(np.arange(len(passages)), [len(position_n) for position_n in position_pn])
     position_n = np.concatenate(position_pn)
-    z_ns = np.concatenate([z[at][:, sources] for z, at in zip(z_tk, position_pn, strict=True)])
     exponential_n = np.random.default_rng(seed).exponential(size=len(passage_n))
-    kept_ns = np.concatenate([z[passage.kept_t][:, sources] for z, passage in zip(z_tk, passages, strict=True)])
-    typical_s = _typical(kept_ns)
+    z_ns = np.concatenate([z[at][:, sources] for z, at in zip(z_tk, position_pn, strict=True)])
+    if y_tk is None:
+        able_ns, amount_ns = z_ns != 0, -z_ns
+    else:
+        kept_ns = np.concatenate([z[passage.kept_t][:, sources] for z, passage in zip(z_tk, passages, strict=True)])
+        y_ns = np.concatenate([y[at][:, sources] for y, at in zip(y_tk, position_pn, strict=True)])
+        able_ns, amount_ns = z_ns == 0, _typical(kept_ns) - y_ns
     edits: dict[int, list[tuple[int, int, float]]] = {}
-    for source, lag in sorted(asked):
+    for (source, lag), propensity in sorted(asked.items()):
         id_n = np.concatenate([passage.token_t[at + lag] for passage, at in zip(passages, position_pn, strict=True)])
         column = sources.index(source)
-        z_n = z_ns[:, column]
-        able = np.flatnonzero((z_n == 0) if adds else (z_n != 0))
-        able = able[np.argsort((exponential_n / overlap(z_n != 0, id_n))[able])]
+        able = np.flatnonzero(able_ns[:, column])
+        weight_n = overlap(z_ns[:, column] != 0, propensity(id_n))
+        able = able[np.argsort((exponential_n / weight_n)[able])]
         first_of_passage = np.sort(np.unique(passage_n[able], return_index=True)[1])
         for token in able[first_of_passage[:count]].tolist():
-            edits.setdefault(token, []).append((source, lag, typical_s[column] if adds else -z_n[token]))
+            edits.setdefault(token, []).append((source, lag, amount_ns[token, column]))
     return [
         Site(int(passage_n[token]), int(position_n[token]), *map(np.array, zip(*some, strict=True)))
         for token, members in edits.items()

@@ -1,6 +1,6 @@
 """The whole study: concepts carried to an earlier layer, edited in held-out text, and edges compared with controls."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -10,10 +10,12 @@ from tcr_jax.dictionary import preactivate
 from tcr_jax.intervene import carry
 from tcr_jax.intervene.controls import at_random, cooccurrence, matched
 from tcr_jax.intervene.edges import Edge, Intervention, Scales, agreement, fidelity, interventions
+from tcr_jax.intervene.overlap import propensities
 from tcr_jax.intervene.passages import Passage, concepts
 from tcr_jax.intervene.response import Response, respond
 from tcr_jax.intervene.sites import Site, additions, removals
 from tcr_jax.params import Dictionary, Params
+from tcr_jax.store import Batch
 
 Carry = Literal["decoder", "means", "regression", "gradient", "pullback"]
 CALIBRATION = 8  # training tokens a concept from which its gain is measured
@@ -36,6 +38,7 @@ def study(
     heldout: Sequence[Passage],
     edges: Sequence[Edge],
     *,
+    batches: Iterable[Batch],
     edited_layers: Sequence[int],
     method: Carry = "gradient",
     occurrences: int = 24,
@@ -57,6 +60,7 @@ def study(
       training: passages from which directions are carried and calibrated.
       heldout: passages of documents that saw no training; every measurement is made in them.
       edges: delayed ones; those of a concept with itself are the set "own", and have no controls.
+      batches: all training text at hand, from which it is counted which ids stand behind which sources.
       edited_layers: candidates, before `layer`. Used is that whose removals in the training passages agree best with
         the edges, by rank correlation.
       method: how directions are carried; see `carry`.
@@ -81,14 +85,16 @@ def study(
     if late := [at for at in edited_layers if at >= layer]:
         raise ValueError(f"edited_layer={late[0]}: concepts are read at layer {layer}, so edit at a lower one")
     dictionary, process = params.dictionary, params.process
-    horizon, z_tk = max(edge.lag for edge in edges), concepts(dictionary, heldout)
-    scales = _scales(dictionary, heldout, z_tk)
+    horizon = max(edge.lag for edge in edges)
+    z_tk, y_tk = concepts(dictionary, heldout), concepts(dictionary, heldout, preactivate)
+    scales = _scales(heldout, z_tk, y_tk)
     training_tk = concepts(dictionary, training)
     fires_k = (scales.std_k > 0) & np.any([(z != 0).any(axis=0) for z in training_tk], axis=0)
     random = np.random.default_rng(seed)
-    drawn = random.permutation(np.flatnonzero(fires_k))[:bystanders]
-    beside = set(zip(drawn.tolist(), random.choice([edge.lag for edge in between], len(drawn)).tolist(), strict=True))
-    asked = sorted({(edge.source, edge.lag) for edge in edges} | beside)
+    bystander_n = random.permutation(np.flatnonzero(fires_k))[:bystanders]
+    lag_n = random.choice([edge.lag for edge in between], len(bystander_n))
+    beside = set(zip(bystander_n.tolist(), lag_n.tolist(), strict=True))
+    asked = propensities(dictionary, batches, {(edge.source, edge.lag) for edge in edges} | beside)
 
     counts = cooccurrence(z_tk, [passage.kept_t for passage in heldout], [source for source, _ in asked], horizon)
     weight_lkk = np.asarray(process.b_lkk)
@@ -141,8 +147,12 @@ def study(
     summary["edited_layer"] = float(used)
 
     found: dict[tuple[str, str], list[Intervention]] = {}
-    for edit, choose in (("removal", removals), ("addition", additions)):
-        sites = choose(heldout, z_tk, asked, count=occurrences, seed=seed)
+    drawn = {"count": occurrences, "seed": seed}
+    edits = {
+        "removal": removals(heldout, z_tk, asked, **drawn),
+        "addition": additions(heldout, z_tk, y_tk, asked, **drawn),
+    }
+    for edit, sites in edits.items():
         if not sites:
             raise ValueError(f"{edit}: no source qualifies in the held-out passages; give more of them")
         response = measure(edit, heldout, sites, carried[used], used)
@@ -182,9 +192,8 @@ def _carried(
     raise ValueError(f"method={method!r} is unknown; choose one of {', '.join(get_args(Carry))}")
 
 
-def _scales(dictionary: Dictionary, passages: Sequence[Passage], z_tk: Sequence[np.ndarray]) -> Scales:
+def _scales(passages: Sequence[Passage], z_tk: Sequence[np.ndarray], y_tk: Sequence[np.ndarray]) -> Scales:
     """Over kept positions; what is measured is the pre-activation."""
-    y_tk = concepts(dictionary, passages, preactivate)
     z_nk, y_nk = (
         np.concatenate([values[passage.kept_t] for values, passage in zip(table, passages, strict=True)])
         for table in (z_tk, y_tk)

@@ -13,8 +13,9 @@ import transformers
 
 from tcr_jax import Config, Params, init_params
 from tcr_jax.extract.residual_stream import residual_stream
+from tcr_jax.intervene.overlap import Asked, Propensity
 from tcr_jax.intervene.passages import Passage, read_passages
-from tcr_jax.store import Source, Store, import_arrays
+from tcr_jax.store import Batch, Source, Store, import_arrays, ordered_batches
 from tests.extract.tiny_models import tiny_model
 
 transformers.logging.set_verbosity_error()
@@ -45,6 +46,11 @@ def passages(store: Store) -> list[Passage]:
 
 
 @pytest.fixture(scope="session")
+def batches(store: Store) -> list[Batch]:
+    return list(ordered_batches(store, split="train", heldout=0.5, batch=8))
+
+
+@pytest.fixture(scope="session")
 def params(store: Store) -> Params:
     """A dictionary of orthonormal directions and their opposites: it reads and writes x without loss."""
     config = Config(latents=LATENTS, topk=8, lags=LAGS, activation="relu")
@@ -62,3 +68,15 @@ def z_tk(params: Params, passages: list[Passage]) -> list[np.ndarray]:
     from tcr_jax import encode
 
     return [np.asarray(encode(params.dictionary, passage.x_td)) for passage in passages]
+
+
+@pytest.fixture(scope="session")
+def y_tk(params: Params, passages: list[Passage]) -> list[np.ndarray]:
+    from tcr_jax.dictionary import preactivate
+
+    return [np.asarray(preactivate(params.dictionary, passage.x_td)) for passage in passages]
+
+
+def alike(*asked: Asked) -> dict[Asked, Propensity]:
+    """Sources and lags of which nothing is known, so that all tokens weigh the same."""
+    return dict.fromkeys(asked, Propensity(np.zeros(0), np.zeros(0)))

@@ -23,7 +23,7 @@ from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.response import respond
 from tcr_jax.intervene.run_on import remember, run_on
 from tcr_jax.intervene.sites import removals
-from tests.intervene.conftest import LATENTS, LAYER, WIDTH
+from tests.intervene.conftest import LATENTS, LAYER, WIDTH, alike
 
 LAYERS = {"edited_layer": 1, "layer": LAYER}
 
@@ -59,7 +59,7 @@ def test_gradient_raises_its_concept_most(
     model: PreTrainedModel, params: Params, passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """At one token, a small step along it raises the concept by as much, and no other step of its length by more."""
-    sites = removals(passages, z_tk, [(5, 0)], count=1)
+    sites = removals(passages, z_tk, alike((5, 0)), count=1)
     direction_kd = by_gradient(model, params.dictionary, passages, sites, **LAYERS)
     assert not direction_kd[np.arange(LATENTS) != 5].any()
     random = np.random.default_rng(0).normal(size=(50, WIDTH))
@@ -79,7 +79,7 @@ def test_pullback_becomes_the_decoder_row(
     model: PreTrainedModel, params: Params, passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """At one token, a small step along it becomes the concept's own direction behind the blocks between."""
-    site = removals(passages, z_tk, [(5, 0)], count=1)[0]
+    site = removals(passages, z_tk, alike((5, 0)), count=1)[0]
     jacobian_dd = mean_jacobian(model, passages, [site], **LAYERS)
     direction_kd = by_pullback(params.dictionary, jacobian_dd, ridge=1e-9)
     text = remember(model, passages[site.passage].token_t, LAYER)
@@ -94,7 +94,7 @@ def test_quality_tells_a_direction_from_its_opposite(
     model: PreTrainedModel, params: Params, passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """The decoder row moves its concept the way that was asked for, its negative the other way."""
-    sites = removals(passages, z_tk, [(source, 0) for source in range(8)], count=3)
+    sites = removals(passages, z_tk, alike(*((source, 0) for source in range(8))), count=3)
     wanted_n = np.array([np.mean([s.amount_n[s.source_n == n] for s in sites if n in s.source_n]) for n in range(8)])
     forth, back = (
         quality(

@@ -13,7 +13,7 @@ from tcr_jax.intervene.edited_run import edited_run
 from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.response import Response, respond
 from tcr_jax.intervene.sites import Site, removals
-from tests.intervene.conftest import LATENTS, LAYER, WIDTH
+from tests.intervene.conftest import LATENTS, LAYER, WIDTH, alike
 
 HORIZON = 2
 
@@ -35,7 +35,7 @@ def test_means_and_errors_are_those_of_whole_runs(
     """Each occurrence run by itself, from the first token on, with and without the edit, gives the same statistics."""
     monkeypatch.setattr(response_module, "ROWS", 4)  # several blocks, the last one padded
     direction_kd = np.random.default_rng(0).normal(size=(LATENTS, WIDTH))
-    sites = removals(passages, z_tk, [(3, 1), (3, 2), (9, 2)], count=3)
+    sites = removals(passages, z_tk, alike((3, 1), (3, 2), (9, 2)), count=3)
     found = measure(model, params, passages, sites, direction_kd)
     changes: dict[tuple[int, int], list] = {(3, 1): [], (3, 2): [], (9, 2): []}
     for site in sites:
@@ -65,7 +65,7 @@ def test_an_edit_of_nothing_does_nothing(
     model: PreTrainedModel, params: Params, passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """With no direction nothing changes but the last bits."""
-    sites = removals(passages, z_tk, [(3, HORIZON)], count=4)
+    sites = removals(passages, z_tk, alike((3, HORIZON)), count=4)
     found = measure(model, params, passages, sites, np.zeros((LATENTS, WIDTH)))
     for effect in (found.code, found.preactivation):
         np.testing.assert_allclose(effect.mean_nhk, 0, atol=1e-5)
@@ -76,7 +76,7 @@ def test_one_occurrence_has_no_error(
     model: PreTrainedModel, params: Params, passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """Its standard error is infinite, so that it never counts as measured."""
-    sites = removals(passages, z_tk, [(3, HORIZON)], count=1)
+    sites = removals(passages, z_tk, alike((3, HORIZON)), count=1)
     direction_kd = np.asarray(jax.random.normal(jax.random.key(0), (LATENTS, WIDTH)))
     assert np.isinf(measure(model, params, passages, sites, direction_kd).code.error_nhk).all()
 
@@ -85,7 +85,7 @@ def test_the_edited_layer_must_come_first(
     model: PreTrainedModel, params: Params, passages: list[Passage], z_tk: list[np.ndarray]
 ) -> None:
     """At the dictionary's own layer an edit could reach no other token."""
-    sites = removals(passages, z_tk, [(3, HORIZON)], count=1)
+    sites = removals(passages, z_tk, alike((3, HORIZON)), count=1)
     with pytest.raises(ValueError, match="edited_layer=2 must be before the dictionary's layer 2"):
         respond(
             model,

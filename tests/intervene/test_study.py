@@ -13,6 +13,7 @@ from tcr_jax.intervene.edges import Edge, follow
 from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.response import Effect, Response
 from tcr_jax.intervene.study import Study, study
+from tcr_jax.store import Batch
 from tests.intervene.conftest import LATENTS, LAYER
 
 SOURCES = (3, 8, 20)
@@ -63,12 +64,13 @@ def run(
     params: Params,
     passages: list[Passage],
     edges: list[Edge],
+    batches: list[Batch],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Study]:
     def run(gain: float = 1.0, obeys: bool = True, layers: tuple[int, ...] = (1,), more: Sequence[Edge] = ()) -> Study:
         monkeypatch.setattr(study_module, "respond", answers(params, gain, obeys))
         given = (model, params, LAYER, passages[:20], passages[20:], [*edges, *more])
-        return study(*given, edited_layers=layers, method="decoder")
+        return study(*given, batches=batches, edited_layers=layers, method="decoder")
 
     return run
 
@@ -136,6 +138,7 @@ def test_bystanders_are_edited_for_one_lag_each(
     params: Params,
     passages: list[Passage],
     edges: list[Edge],
+    batches: list[Batch],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """That of some edge; the edges' own sources are edited for the lags of their edges."""
@@ -146,7 +149,7 @@ def test_bystanders_are_edited_for_one_lag_each(
     )
     late = [edge for edge in edges if edge.lag == 2]
     given = (model, params, LAYER, passages[:20], passages[20:], late)
-    study(*given, edited_layers=(1,), method="decoder", bystanders=9)
+    study(*given, batches=batches, edited_layers=(1,), method="decoder", bystanders=9)
     asked = {(edge.source, edge.lag) for edge in late}
     for response in rows:
         pairs = list(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))
@@ -154,9 +157,9 @@ def test_bystanders_are_edited_for_one_lag_each(
         assert set(response.lag_n.tolist()) == {2}
 
 
-def test_scales_are_of_kept_positions(params: Params, passages: list[Passage], z_tk: list[np.ndarray]) -> None:
+def test_scales_are_of_kept_positions(passages: list[Passage], z_tk: list[np.ndarray], y_tk: list[np.ndarray]) -> None:
     """Counted by hand; what is measured is y, of which this dictionary's z is the positive part."""
-    scales = study_module._scales(params.dictionary, passages, z_tk)
+    scales = study_module._scales(passages, z_tk, y_tk)
     z_nk = np.concatenate([z[passage.kept_t] for z, passage in zip(z_tk, passages, strict=True)])
     np.testing.assert_allclose(scales.std_k, z_nk.std(axis=0), rtol=1e-5)
     np.testing.assert_allclose(scales.activity_k, np.abs(z_nk).mean(axis=0), rtol=1e-5)
@@ -167,12 +170,13 @@ def test_scales_are_of_kept_positions(params: Params, passages: list[Passage], z
 
 
 def test_no_edges_and_unknown_methods_are_named(
-    model: PreTrainedModel, params: Params, passages: list[Passage], edges: list[Edge]
+    model: PreTrainedModel, params: Params, passages: list[Passage], edges: list[Edge], batches: list[Batch]
 ) -> None:
     """Nothing to test, nothing but own past, no such way to carry a direction, or a layer that is too late."""
+    given = (model, params, LAYER, passages, passages)
     with pytest.raises(ValueError, match="no delayed edges to intervene on"):
-        study(model, params, LAYER, passages, passages, [Edge(1, 1, 1, 0.5)], edited_layers=(1,))
+        study(*given, [Edge(1, 1, 1, 0.5)], batches=batches, edited_layers=(1,))
     with pytest.raises(ValueError, match="method='magic' is unknown; choose one of decoder, means"):
-        study(model, params, LAYER, passages, passages, edges, edited_layers=(1,), method="magic")  # type: ignore
+        study(*given, edges, batches=batches, edited_layers=(1,), method="magic")  # type: ignore
     with pytest.raises(ValueError, match=f"edited_layer={LAYER}: concepts are read at layer {LAYER}, so edit"):
-        study(model, params, LAYER, passages, passages, edges, edited_layers=(1, LAYER))
+        study(*given, edges, batches=batches, edited_layers=(1, LAYER))
