@@ -14,6 +14,7 @@ at the same lags.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast, get_args
 
@@ -27,7 +28,7 @@ from tcr_jax.params import Params
 from tcr_jax.relations.edges import rank
 from tcr_jax.relations.evidence import gather
 from tcr_jax.relations.tables import to_json
-from tcr_jax.store import Store, ordered_batches
+from tcr_jax.store import Batch, Store, ordered_batches
 from tcr_jax.yardsticks.edge_table import from_csv, to_process
 
 for _name, _value in {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}.items():
@@ -43,6 +44,9 @@ with launch.extra("extract"):
     from tcr_jax.intervene.passages import Passage, read_passages
     from tcr_jax.intervene.study import Carry, Study, study
     from tcr_jax.intervene.table import to_csv
+
+BATCH, READ = 32, 512
+"""Contexts at a time, and how many times at most, of the training text that is read for the overlap."""
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run, as given to experiments.train", required=True)
 _STORE = flags.DEFINE_string("store", None, "activation store (default: the one that the run was trained on)")
@@ -86,7 +90,7 @@ def main() -> None:
         list(read_passages(store, "train", heldout, _TRAINING.value)),
         passages,
         edges,
-        batches=ordered_batches(store, split="train", heldout=heldout, batch=32),
+        batches=_training_text(store, heldout),
         edited_layers=_EDITED_LAYERS.value,
         method=cast(Carry, _CARRY.value),
         occurrences=_OCCURRENCES.value,
@@ -104,6 +108,14 @@ def _progress(what: str, done: int, total: int) -> None:
     """Prints ten lines a step at most."""
     if done in (0, total) or done * 10 // total > (done - 1) * 10 // total:
         print(f"{what}: {done} of {total}", flush=True)
+
+
+def _training_text(store: Store, heldout: float) -> Iterator[Batch]:
+    """Training documents, or so many contexts from all over them, with progress."""
+    total = min(READ, -(-len(store.contexts("train", heldout)) // BATCH))
+    for done, batch in enumerate(ordered_batches(store, split="train", heldout=heldout, batch=BATCH, limit=READ), 1):
+        _progress("counting which ids stand behind a source", done, total)
+        yield batch
 
 
 def _unseen(store: Store, heldout: float) -> list[Passage]:
