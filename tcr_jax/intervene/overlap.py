@@ -14,6 +14,7 @@ refer (experiments/results/interventions.md).
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -47,17 +48,24 @@ def propensities(dictionary: Dictionary, batches: Iterable[Batch], asked: Iterab
       batches: of training documents, as many as can be: many ids are rare.
       asked: sources and lags.
     """
-    counts = {pair: Propensity(np.zeros(0), np.zeros(0)) for pair in sorted(asked)}
-    sources = sorted({source for source, _ in counts})
+    asked = sorted(asked)
+    sources = sorted({source for source, _ in asked})
+    fires = dict.fromkeys(asked, np.zeros(0))
+    count = dict.fromkeys((lag for _, lag in asked), np.zeros(0))
     for batch in batches:
-        fires_bts = np.asarray(encode(dictionary, jnp.asarray(batch.x_btd)))[..., sources] != 0
+        fires_bts = np.asarray(_encode(dictionary, jnp.asarray(batch.x_btd)))[..., sources] != 0
         token_bt, document_bt = np.asarray(batch.token_bt), np.asarray(batch.document_bt)
-        for (source, lag), (fires_v, count_v) in counts.items():
+        for lag in count:
             until = token_bt.shape[1] - lag
             both_bt = (document_bt[:, lag:] == document_bt[:, :until]) & (document_bt[:, lag:] >= 0)
-            id_n, fires_n = token_bt[:, lag:][both_bt], fires_bts[:, :until, sources.index(source)][both_bt]
-            counts[source, lag] = Propensity(_add(fires_v, id_n, fires_n), _add(count_v, id_n))
-    return counts
+            id_n, fires_ns = token_bt[:, lag:][both_bt], fires_bts[:, :until][both_bt]
+            count[lag] = _add(count[lag], id_n)
+            for source in (source for source, at in asked if at == lag):
+                fires[source, lag] = _add(fires[source, lag], id_n, fires_ns[:, sources.index(source)])
+    return {(source, lag): Propensity(fires[source, lag], count[lag]) for source, lag in asked}
+
+
+_encode = jax.jit(encode)
 
 
 def overlap(fires_n: np.ndarray, propensity_n: np.ndarray) -> np.ndarray:
