@@ -149,13 +149,11 @@ class Quality(NamedTuple):
 
 def quality(response: Response, wanted_n: np.ndarray) -> Quality:
     """See `Quality`; `wanted_n` is the mean amount that was asked for."""
-    n = np.arange(len(response.source_n))
-    own_n = response.preactivation.mean_nhk[n, 0, response.source_n]
     z_nk = response.code.mean_nhk[:, 0].copy()
     dose_n = np.abs(response.dose_n)
-    z_nk[n, response.source_n] = 0
+    z_nk[np.arange(len(z_nk)), response.source_n] = 0
     leak_n = np.linalg.norm(z_nk, axis=1) / np.maximum(dose_n, 1e-9)
-    gain_n = own_n / wanted_n
+    gain_n = response.raised_n / wanted_n
     return Quality(float(np.median(gain_n)), float(np.quantile(gain_n, 0.1)), float(np.median(leak_n)))
 
 

@@ -62,7 +62,7 @@ def interventions(
     Raises:
       ValueError: a source was never edited at tokens for an edge's lag.
     """
-    row = {pair: n for n, pair in enumerate(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))}
+    row = {asked: n for n, asked in enumerate(response.asked)}
     horizon = effect.mean_nhk.shape[1] - 1
     for edge in edges:
         if (edge.source, edge.lag) not in row:

@@ -54,3 +54,8 @@ def concepts(
         return np.asarray(read_td(dictionary, padded_td))[: len(x_td)]
 
     return [z_tk(passage.x_td) for passage in passages]
+
+
+def taken(table: Sequence[np.ndarray], at_pn: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of every passage's array, by position or mask, one passage after the other."""
+    return np.concatenate([values[at_n] for values, at_n in zip(table, at_pn, strict=True)])

@@ -39,9 +39,19 @@ class Response(NamedTuple):
     preactivation: Effect  # change of y, before any concept is switched off
 
     @property
+    def asked(self) -> list[Asked]:
+        """Source and lag of each row."""
+        return list(zip(self.source_n.tolist(), self.lag_n.tolist(), strict=True))
+
+    @property
     def dose_n(self) -> np.ndarray:
         """Mean change of each row's source itself, at the edited token."""
         return self.code.mean_nhk[np.arange(len(self.source_n)), 0, self.source_n]
+
+    @property
+    def raised_n(self) -> np.ndarray:
+        """The same of its pre-activation."""
+        return self.preactivation.mean_nhk[np.arange(len(self.source_n)), 0, self.source_n]
 
 
 def respond(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcr_jax.intervene.overlap import Asked, Propensity, overlap
-from tcr_jax.intervene.passages import Passage
+from tcr_jax.intervene.passages import Passage, taken
 
 MOST = 32
 """Edits of one token that are run at once."""
@@ -87,19 +87,20 @@ def _draw(
     passage_n = np.repeat(np.arange(len(passages)), [len(position_n) for position_n in position_pn])
     position_n = np.concatenate(position_pn)
     exponential_n = np.random.default_rng(seed).exponential(size=len(passage_n))
-    z_ns = np.concatenate([z[at][:, sources] for z, at in zip(z_tk, position_pn, strict=True)])
+    z_ts = [z[:, sources] for z in z_tk]
+    z_ns = taken(z_ts, position_pn)
     if y_tk is None:
         able_ns, amount_ns = z_ns != 0, -z_ns
     else:
-        kept_ns = np.concatenate([z[passage.kept_t][:, sources] for z, passage in zip(z_tk, passages, strict=True)])
-        y_ns = np.concatenate([y[at][:, sources] for y, at in zip(y_tk, position_pn, strict=True)])
-        able_ns, amount_ns = z_ns == 0, _typical(kept_ns) - y_ns
+        typical_s = _typical(taken(z_ts, [passage.kept_t for passage in passages]))
+        able_ns, amount_ns = z_ns == 0, typical_s - taken([y[:, sources] for y in y_tk], position_pn)
+    token_pt = [passage.token_t for passage in passages]
+    id_ln = {lag: taken(token_pt, [at_n + lag for at_n in position_pn]) for lag in {lag for _, lag in asked}}
     edits: dict[int, list[tuple[int, int, float]]] = {}
     for (source, lag), propensity in sorted(asked.items()):
-        id_n = np.concatenate([passage.token_t[at + lag] for passage, at in zip(passages, position_pn, strict=True)])
         column = sources.index(source)
         able = np.flatnonzero(able_ns[:, column])
-        weight_n = overlap(z_ns[:, column] != 0, propensity(id_n))
+        weight_n = overlap(z_ns[:, column] != 0, propensity(id_ln[lag]))
         able = able[np.argsort((exponential_n / weight_n)[able])]
         first_of_passage = np.sort(np.unique(passage_n[able], return_index=True)[1])
         for token in able[first_of_passage[:count]].tolist():

@@ -11,7 +11,7 @@ from tcr_jax.intervene import carry
 from tcr_jax.intervene.controls import at_random, cooccurrence, matched
 from tcr_jax.intervene.edges import Edge, Intervention, Scales, agreement, fidelity, interventions
 from tcr_jax.intervene.overlap import propensities
-from tcr_jax.intervene.passages import Passage, concepts
+from tcr_jax.intervene.passages import Passage, concepts, taken
 from tcr_jax.intervene.response import Response, respond
 from tcr_jax.intervene.sites import Site, additions, removals
 from tcr_jax.params import Dictionary, Params
@@ -142,7 +142,7 @@ def study(
         scores = {name: agreement(tried)[name] for name in ("signs", "rank")}
         scores |= carry.quality(first, wanted_n)._asdict()
         summary |= {f"layer_{at}_{name}": value for name, value in scores.items()}
-    beside &= set(_rows(first))  # the others have no direction
+    beside &= set(first.asked)  # the others have no direction
     used = max(carried, key=lambda at: np.nan_to_num(summary[f"layer_{at}_rank"], nan=-1))
     summary["edited_layer"] = float(used)
 
@@ -161,7 +161,7 @@ def study(
             scores = agreement(found[edit, name])
             summary |= {f"{edit}_{name}_{score}": value for score, value in scores.items()}
         if bystanders:
-            at_random_n = np.array([row in beside for row in _rows(response)])
+            at_random_n = np.array([row in beside for row in response.asked])
             scores = fidelity(response, process, response.preactivation, scales, at_random_n, seed=seed)
             summary |= {f"{edit}_{score}": value for score, value in scores.items()}
     return Study(found, summary)
@@ -194,22 +194,14 @@ def _carried(
 
 def _scales(passages: Sequence[Passage], z_tk: Sequence[np.ndarray], y_tk: Sequence[np.ndarray]) -> Scales:
     """Over kept positions; what is measured is the pre-activation."""
-    z_nk, y_nk = (
-        np.concatenate([values[passage.kept_t] for values, passage in zip(table, passages, strict=True)])
-        for table in (z_tk, y_tk)
-    )
+    z_nk, y_nk = (taken(table, [passage.kept_t for passage in passages]) for table in (z_tk, y_tk))
     size_k, fires_k = np.abs(z_nk).sum(axis=0), (z_nk != 0).sum(axis=0)
     return Scales(z_nk.std(axis=0), size_k / len(z_nk), size_k / np.maximum(fires_k, 1), y_nk.std(axis=0))
 
 
-def _rows(response: Response) -> list[tuple[int, int]]:
-    """Source and lag of each."""
-    return list(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))
-
-
 def _of(edges: Sequence[Edge], response: Response) -> list[Edge]:
     """Those whose source was edited for their lag."""
-    edited = set(_rows(response))
+    edited = set(response.asked)
     return [edge for edge in edges if (edge.source, edge.lag) in edited]
 
 
@@ -224,7 +216,6 @@ def _wanted(sites: Sequence[Site]) -> np.ndarray:
 def _gain(response: Response, wanted_n: np.ndarray) -> np.ndarray:
     """Change of each concept's pre-activation at its own token over what was asked, mean of its rows; 1 without any."""
     latents = response.preactivation.mean_nhk.shape[2]
-    own_n = response.preactivation.mean_nhk[np.arange(len(wanted_n)), 0, response.source_n]
     rows_k = np.bincount(response.source_n, minlength=latents)
-    sum_k = np.bincount(response.source_n, own_n / wanted_n, minlength=latents)
+    sum_k = np.bincount(response.source_n, response.raised_n / wanted_n, minlength=latents)
     return np.where(rows_k > 0, sum_k / np.maximum(rows_k, 1), 1)

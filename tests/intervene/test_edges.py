@@ -141,7 +141,7 @@ def fidelity_of(response: Response, lag: np.ndarray, target: np.ndarray, source:
     """Mean |change| of some pairs over that of all pairs of different concepts."""
     size_nk = np.abs(response.code.mean_nhk[np.arange(8), LAG])
     apart_nk = np.arange(K) != SOURCES[:, None]
-    row = {pair: n for n, pair in enumerate(zip(SOURCES.tolist(), LAG.tolist(), strict=True))}
+    row = {asked: n for n, asked in enumerate(response.asked)}
     rows = [row[j, at + 1] for at, j in zip(lag.tolist(), source.tolist(), strict=True)]
     return size_nk[rows, target].mean() / size_nk[apart_nk].mean()
 

@@ -50,7 +50,7 @@ def test_means_and_errors_are_those_of_whole_runs(
                 ]
             z, y = ([np.asarray(f(params.dictionary, x_hd)) for x_hd in runs] for f in (encode, preactivate))
             changes[source, lag].append((z[0] - z[1], y[0] - y[1]))
-    assert list(zip(found.source_n.tolist(), found.lag_n.tolist(), strict=True)) == list(changes)
+    assert found.asked == list(changes)
     assert found.count_n.tolist() == [3, 3, 3]
     for n, (source, lag) in enumerate(changes):
         for part, effect in enumerate((found.code, found.preactivation)):

@@ -1,6 +1,7 @@
 """Laws of the whole study, on language models that are made up: what they answer is known."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,18 +60,37 @@ def edges(params: Params) -> list[Edge]:
 
 
 @pytest.fixture
+def answered() -> list[Response]:
+    """What the language model has answered, in order."""
+    return []
+
+
+@pytest.fixture
 def run(
     model: PreTrainedModel,
     params: Params,
     passages: list[Passage],
     edges: list[Edge],
     batches: list[Batch],
+    answered: list[Response],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Study]:
-    def run(gain: float = 1.0, obeys: bool = True, layers: tuple[int, ...] = (1,), more: Sequence[Edge] = ()) -> Study:
-        monkeypatch.setattr(study_module, "respond", answers(params, gain, obeys))
-        given = (model, params, LAYER, passages[:20], passages[20:], [*edges, *more])
-        return study(*given, batches=batches, edited_layers=layers, method="decoder")
+    def run(
+        gain: float = 1.0,
+        obeys: bool = True,
+        layers: tuple[int, ...] = (1,),
+        tested: Sequence[Edge] = edges,
+        bystanders: int = 50,
+    ) -> Study:
+        answer = answers(params, gain, obeys)
+
+        def respond(*args: Any, **settings: Any) -> Response:
+            answered.append(answer(*args, **settings))
+            return answered[-1]
+
+        monkeypatch.setattr(study_module, "respond", respond)
+        given = (model, params, LAYER, passages[:20], passages[20:], tested)
+        return study(*given, batches=batches, edited_layers=layers, method="decoder", bystanders=bystanders)
 
     return run
 
@@ -123,10 +143,10 @@ def test_the_layer_is_that_which_training_text_bears_out(run: Callable[..., Stud
         assert summary["removal_edges_signs"] > 0.95
 
 
-def test_own_past_is_a_set_by_itself(run: Callable[..., Study]) -> None:
+def test_own_past_is_a_set_by_itself(run: Callable[..., Study], edges: list[Edge]) -> None:
     """Edges of concepts with themselves change nothing of the others' figures, and have no controls."""
     own = [Edge(source, source, 1, 0.5) for source in SOURCES]
-    alone, beside = run(), run(more=own)
+    alone, beside = run(), run(tested=[*edges, *own])
     assert [edge[:4] for edge in beside.found["removal", "own"]] == own
     assert {name for _, name in beside.found} == {"edges", "matched", "random", "own"}
     for key, found in alone.found.items():
@@ -134,26 +154,15 @@ def test_own_past_is_a_set_by_itself(run: Callable[..., Study]) -> None:
 
 
 def test_bystanders_are_edited_for_one_lag_each(
-    model: PreTrainedModel,
-    params: Params,
-    passages: list[Passage],
-    edges: list[Edge],
-    batches: list[Batch],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., Study], edges: list[Edge], answered: list[Response]
 ) -> None:
     """That of some edge; the edges' own sources are edited for the lags of their edges."""
-    rows: list[Response] = []
-    answer = answers(params, 1.0, True)
-    monkeypatch.setattr(
-        study_module, "respond", lambda *args, **kwargs: rows.append(answer(*args, **kwargs)) or rows[-1]
-    )
     late = [edge for edge in edges if edge.lag == 2]
-    given = (model, params, LAYER, passages[:20], passages[20:], late)
-    study(*given, batches=batches, edited_layers=(1,), method="decoder", bystanders=9)
+    run(tested=late, bystanders=9)
     asked = {(edge.source, edge.lag) for edge in late}
-    for response in rows:
-        pairs = list(zip(response.source_n.tolist(), response.lag_n.tolist(), strict=True))
-        assert asked <= set(pairs) and len(asked) + 6 <= len(pairs) <= len(asked) + 9
+    assert len(answered) == 3  # calibration, removals, additions
+    for response in answered:
+        assert asked <= set(response.asked) and len(asked) + 6 <= len(response.asked) <= len(asked) + 9
         assert set(response.lag_n.tolist()) == {2}
 
 
