@@ -12,21 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 
 from experiments import launch
-from tcr_jax.checkpoint import Checkpoints, Run, begun, load_run
+from tcr_jax.checkpoint import Run, load_run
 from tcr_jax.closed_form import collect_moments, fit_decoded, fit_moments
 from tcr_jax.closed_form.fit import present_order
-from tcr_jax.config import Config, ConfigError
+from tcr_jax.config import Config
 from tcr_jax.files import write_text
-from tcr_jax.loop import claim
-from tcr_jax.mesh import make_mesh
+from tcr_jax.fitted_run import check_free, save_fitted
 from tcr_jax.params import Process
-from tcr_jax.store import Batch, Store, ordered_batches, training_batches
+from tcr_jax.store import Batch, Store, ordered_batches
 from tcr_jax.store.split import Split
-from tcr_jax.train_step import make_init_state
 from tcr_jax.yardsticks.folders import domains
 from tcr_jax.yardsticks.prediction import from_process, score
 from tcr_jax.yardsticks.prediction_ladder import prediction_ladder
@@ -53,13 +50,12 @@ def fit(run: Run, batches: Iterator[Batch]) -> Process:
     return fit_moments(moments, ridge=_RIDGE.value, parents=_PARENTS.value or None, rank_k=rank_k)
 
 
-def save(run: Run, process: Process, store: Store, directory: Path, out: Path) -> None:
-    """A checkpoint of step `run.step` with the dictionary and the new process, as `experiments.train` writes it."""
-    m_kk = process.m_kk
+def save(run: Run, process: Process, directory: Path, out: Path) -> None:
+    """A run of the same step with the dictionary and the new process."""
     config = dataclasses.replace(
         run.config,
         store=str(directory),
-        mode="temporal" if m_kk is None else "both",
+        mode="temporal" if process.m_kk is None else "both",
         lags=_LAGS.value,
         intercept=True,
         acyclicity="dagma",
@@ -67,25 +63,13 @@ def save(run: Run, process: Process, store: Store, directory: Path, out: Path) -
         model_shards=1,
         steps=max(run.step, run.config.steps),
     )
-    description = store.description
-    mesh = make_mesh(config, jax.local_devices()[:1])
-    state = make_init_state(config, description.source.width, mesh)(
-        jnp.float32(description.mean_d), jnp.float32(description.scale)
-    )
-    params = state.params.replace(dictionary=run.params.dictionary, process=process)
-    state = state.replace(step=jnp.int32(run.step), params=params)
-    claim(out, config)
-    checkpoints = Checkpoints(out, config, description.source, description.digest, mesh)
-    position = training_batches(store, heldout=config.heldout, batch=config.batch, seed=config.seed).get_state()
-    checkpoints.save(state, position, None)
-    checkpoints.close()
+    save_fitted(run.params.replace(process=process), config, out, step=run.step)
 
 
 def main() -> None:
     out = Path(_OUT.value)
-    if begun(out):
-        raise ConfigError(f"--out={out} holds a run already; give another directory")
     run = load_run(_WORKDIR.value)
+    check_free(out, run.step)
     directory = Path(_STORE.value or run.config.store)
     store = Store.open(directory)
     run.check_source(store.description.source)
@@ -115,7 +99,7 @@ def main() -> None:
     else:
         predictors = {"fitted": from_process(process)}
         figures = score(dictionary, predictors, batches("heldout"), _LAGS.value, domains(store.documents))
-    save(run, process, store, directory, out)  # last: a call that fails or is stopped can be given again
+    save(run, process, directory, out)  # last: a call that fails or is stopped can be given again
     for line in table(figures):
         print(line)
 
