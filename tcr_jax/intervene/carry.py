@@ -103,9 +103,9 @@ def by_gradient(
     """
     read_kd = np.asarray(dictionary.encoder_kd / dictionary.scale)
     total_kd = np.zeros(read_kd.shape)
-    for site, text in remember_sites(model, passages, sites, layer):
+    for site, text in remember_sites(model, passages, sites, edited_layer=edited_layer, layer=layer):
         wanted_nd = torch.as_tensor(read_kd[site.source_n], dtype=torch.float32, device=model.device)
-        total_kd[site.source_n] += _gradients(model, text, site.position, wanted_nd, edited_layer)
+        total_kd[site.source_n] += _gradients(model, text, site.position, wanted_nd)
     count_k = np.bincount(np.concatenate([site.source_n for site in sites]), minlength=len(read_kd))
     mean_kd = total_kd / np.maximum(count_k, 1)[:, None]
     square_k1 = (mean_kd**2).sum(axis=1, keepdims=True)
@@ -132,10 +132,10 @@ def mean_jacobian(
     width = passages[0].x_td.shape[-1]
     identity_dd = torch.eye(width, device=model.device)
     total_dd = np.zeros((width, width))
-    for site, text in remember_sites(model, passages, sites, layer):
+    for site, text in remember_sites(model, passages, sites, edited_layer=edited_layer, layer=layer):
         for start in range(0, width, ROWS):
             rows = slice(start, start + ROWS)
-            total_dd[rows] += _gradients(model, text, site.position, identity_dd[rows], edited_layer)
+            total_dd[rows] += _gradients(model, text, site.position, identity_dd[rows])
     return total_dd / len(sites)
 
 
@@ -157,11 +157,9 @@ def quality(response: Response, wanted_n: np.ndarray) -> Quality:
     return Quality(float(np.median(gain_n)), float(np.quantile(gain_n, 0.1)), float(np.median(leak_n)))
 
 
-def _gradients(
-    model: PreTrainedModel, text: Remembered, position: int, wanted_nd: torch.Tensor, edited_layer: int
-) -> np.ndarray:
-    """Gradients of wanted_n . x_s after `text.layer` by x_s after `edited_layer`, all other tokens left alone."""
+def _gradients(model: PreTrainedModel, text: Remembered, position: int, wanted_nd: torch.Tensor) -> np.ndarray:
+    """Gradients of wanted_n . x_s after `text.layer` by x_s after `text.edited_layer`, other tokens left alone."""
     change_nd = torch.zeros_like(wanted_nd, requires_grad=True)
-    x_nhd = run_on(model, text, start=position, horizon=0, edited_layer=edited_layer, change_nd=change_nd)
+    x_nhd = run_on(model, text, start=position, horizon=0, change_nd=change_nd)
     (gradient_nd,) = torch.autograd.grad((x_nhd[:, 0].float() * wanted_nd).sum(), change_nd)
     return gradient_nd.cpu().numpy()

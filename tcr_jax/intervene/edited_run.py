@@ -1,7 +1,8 @@
 """A language model run with edits of its residual stream."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ def edited_run(
     read: Collection[int] = (),
     logits: bool = True,
     past: DynamicCache | None = None,
+    idle: int = 0,
 ) -> EditedRun:
     """Runs the model, the output of block `layer` (counted from 1) replaced by `edits[layer](output)`.
 
@@ -47,6 +49,8 @@ def edited_run(
       read: blocks whose output is returned.
       logits: whether the run goes on to the logits; otherwise it ends at the last block that is read.
       past: keys and values of earlier tokens, which the run extends.
+      idle: blocks 2 to this one do not run and extend nothing: the edit of this one is to bring in what they would have
+        returned. The first runs always, as it tells in what form blocks of this model return it.
 
     Raises:
       ExtractError: a block does not exist, or nothing is asked for.
@@ -75,13 +79,41 @@ def edited_run(
     handles = [blocks[layer - 1].register_forward_hook(at(layer)) for layer in {*edits, *read}]
     ids_bt = torch.as_tensor(token_bt, dtype=torch.long, device=model.device)
     try:
-        output = model(input_ids=ids_bt, use_cache=past is not None, **_as_argument(model, past))
+        with _passing_on(blocks[0], list(blocks[1:idle])):
+            output = model(input_ids=ids_bt, use_cache=past is not None, **_as_argument(model, past))
     except _Reached:
         return EditedRun(x_btd, None)
     finally:
         for handle in handles:
             handle.remove()
     return EditedRun(x_btd, output.logits)
+
+
+@contextmanager
+def _passing_on(first: nn.Module, blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Has blocks return what they are given, in the form in which the first returned its own."""
+    in_tuple = False
+
+    def look(block: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal in_tuple
+        in_tuple = isinstance(output, tuple)
+
+    def pass_on(hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+        return (hidden_states,) if in_tuple else hidden_states
+
+    handle = first.register_forward_hook(look)
+    own = [vars(block).get("forward") for block in blocks]
+    for block in blocks:
+        block.forward = pass_on
+    try:
+        yield
+    finally:
+        handle.remove()
+        for block, forward in zip(blocks, own, strict=True):
+            if forward is None:
+                del block.forward
+            else:
+                block.forward = forward
 
 
 def _as_argument(model: PreTrainedModel, past: DynamicCache | None) -> dict[str, DynamicCache]:

@@ -1,7 +1,8 @@
 """What editing one concept at one token does to all concepts, there and at the tokens after it."""
 
+import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from tcr_jax.dictionary import encode, preactivate
 from tcr_jax.intervene.overlap import Asked
 from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.run_on import remember_sites, run_on
-from tcr_jax.intervene.sites import Site
+from tcr_jax.intervene.sites import Edit, Site
 from tcr_jax.params import Dictionary
 from tcr_jax.typing import Array
 
@@ -65,11 +66,12 @@ def respond(
     layer: int,
     horizon: int,
     on_site: Callable[[], None] | None = None,
-) -> Response:
+) -> dict[Edit, Response]:
     """Runs the model on from every site with each of its edits, and once without, and takes the differences.
 
     An edit adds amount * direction_kd[source] to the residual stream after block `edited_layer`, at the site's token
-    alone. Occurrences count as independent in the standard errors: `sites` has them from different passages.
+    alone. Occurrences count as independent in the standard errors: `sites` has them from different passages. Returns a
+    response for each kind of edit; sites of both are best given at once, as every passage is then read once.
 
     Args:
       model: the language model.
@@ -90,9 +92,9 @@ def respond(
             f"edited_layer={edited_layer} must be before the dictionary's layer {layer}: at that layer itself "
             "an edit of one token cannot reach another"
         )
-    asked = sorted({pair for site in sites for pair in zip(site.source_n.tolist(), site.lag_n.tolist(), strict=True)})
-    sums = _Sums(dictionary, asked, horizon)
-    for site, text in remember_sites(model, passages, sites, layer):
+    alike = {edit: [site for site in sites if site.edit == edit] for edit in get_args(Edit)}
+    sums = {edit: _Sums(dictionary, members, horizon) for edit, members in alike.items() if members}
+    for site, text in remember_sites(model, passages, sites, edited_layer=edited_layer, layer=layer):
         change_nd = site.amount_n[:, None] * direction_kd[site.source_n]
         change_nd = np.concatenate([np.zeros_like(change_nd[:1]), change_nd])  # the first run is left as it is
         with torch.no_grad():
@@ -101,19 +103,20 @@ def respond(
                 text,
                 start=site.position,
                 horizon=horizon,
-                edited_layer=edited_layer,
                 change_nd=torch.as_tensor(change_nd, dtype=torch.float32, device=model.device),
             )
-        sums.add(site, x_nhd.float().cpu().numpy())
+        sums[site.edit].add(site, x_nhd.float().cpu().numpy())
         if on_site is not None:
             on_site()
-    return sums.response()
+    return {edit: total.response() for edit, total in sums.items()}
 
 
 class _Sums:
     """Sums of changes and of their squares for all that is asked, encoded `ROWS` runs at a time."""
 
-    def __init__(self, dictionary: Dictionary, asked: Sequence[Asked], horizon: int) -> None:
+    def __init__(self, dictionary: Dictionary, sites: Sequence[Site], horizon: int) -> None:
+        pairs = (zip(site.source_n.tolist(), site.lag_n.tolist(), strict=True) for site in sites)
+        asked = sorted(set(itertools.chain.from_iterable(pairs)))
         self.dictionary, self.row = dictionary, {pair: row for row, pair in enumerate(asked)}
         shape = (2, len(asked), horizon + 1, len(dictionary.encoder_kd))  # of code and preactivation
         self.count_n = np.zeros(len(asked), int)

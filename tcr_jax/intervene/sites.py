@@ -1,7 +1,7 @@
 """Where concepts are removed and added: tokens of held-out passages, each with the concepts edited there."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -11,10 +11,13 @@ from tcr_jax.intervene.passages import Passage, taken
 MOST = 32
 """Edits of one token that are run at once."""
 
+Edit = Literal["removal", "addition"]
+
 
 class Site(NamedTuple):
     """One token, and edits of it that are run side by side."""
 
+    edit: Edit
     passage: int
     position: int  # s
     source_n: np.ndarray  # the concept that each edit is of
@@ -43,7 +46,7 @@ def removals(
       count: tokens for each of them.
       seed: of the draw.
     """
-    return _draw(passages, z_tk, asked, count, seed)
+    return _draw("removal", passages, z_tk, asked, count, seed)
 
 
 def additions(
@@ -66,10 +69,11 @@ def additions(
     Args:
       y_tk: pre-activations of each passage.
     """
-    return _draw(passages, z_tk, asked, count, seed, y_tk)
+    return _draw("addition", passages, z_tk, asked, count, seed, y_tk)
 
 
 def _draw(
+    edit: Edit,
     passages: Sequence[Passage],
     z_tk: Sequence[np.ndarray],
     asked: Mapping[Asked, Propensity],
@@ -79,8 +83,7 @@ def _draw(
 ) -> list[Site]:
     """Tokens of least exponential / weight: a weighted draw without replacement (Efraimidis and Spirakis 2006).
 
-    The exponentials are the same for all that is asked, so that many edits share a token. With pre-activations concepts
-    are added, without them removed.
+    The exponentials are the same for all that is asked, so that many edits share a token.
     """
     sources, horizon = sorted({source for source, _ in asked}), max(lag for _, lag in asked)
     position_pn = [_followed(passage.kept_t, horizon) for passage in passages]
@@ -106,7 +109,7 @@ def _draw(
         for token in able[first_of_passage[:count]].tolist():
             edits.setdefault(token, []).append((source, lag, amount_ns[token, column]))
     return [
-        Site(int(passage_n[token]), int(position_n[token]), *map(np.array, zip(*some, strict=True)))
+        Site(edit, int(passage_n[token]), int(position_n[token]), *map(np.array, zip(*some, strict=True)))
         for token, members in edits.items()
         for some in (members[first : first + MOST] for first in range(0, len(members), MOST))
     ]

@@ -13,7 +13,7 @@ from tcr_jax.intervene.edges import Edge, Intervention, Scales, agreement, fidel
 from tcr_jax.intervene.overlap import propensities
 from tcr_jax.intervene.passages import Passage, concepts, taken
 from tcr_jax.intervene.response import Response, respond
-from tcr_jax.intervene.sites import Site, additions, removals
+from tcr_jax.intervene.sites import Edit, Site, additions, removals
 from tcr_jax.params import Dictionary, Params
 from tcr_jax.store import Batch
 
@@ -106,7 +106,7 @@ def study(
 
     def measure(
         what: str, passages: Sequence[Passage], sites: Sequence[Site], direction_kd: np.ndarray, edited_layer: int
-    ) -> Response:
+    ) -> dict[Edit, Response]:
         done = 0
 
         def count() -> None:
@@ -135,7 +135,7 @@ def study(
     for at in edited_layers:
         on_step(f"carrying directions to layer {at}", 0, 1)
         direction_kd = _carried(method, model, dictionary, training, sites, at, layer)
-        first = measure(f"calibrating at layer {at}", training, sites, direction_kd, at)
+        first = measure(f"calibrating at layer {at}", training, sites, direction_kd, at)["removal"]
         direction_kd /= np.clip(_gain(first, wanted_n), LEAST_GAIN, 1 / LEAST_GAIN)[:, None]
         carried[at] = direction_kd
         tried = interventions(_of(between, first), first, process, first.preactivation)
@@ -148,14 +148,11 @@ def study(
 
     found: dict[tuple[str, str], list[Intervention]] = {}
     drawn = {"count": occurrences, "seed": seed}
-    edits = {
-        "removal": removals(heldout, z_tk, asked, **drawn),
-        "addition": additions(heldout, z_tk, y_tk, asked, **drawn),
-    }
-    for edit, sites in edits.items():
-        if not sites:
+    sites = removals(heldout, z_tk, asked, **drawn) + additions(heldout, z_tk, y_tk, asked, **drawn)
+    for edit in get_args(Edit):
+        if edit not in {site.edit for site in sites}:
             raise ValueError(f"{edit}: no source qualifies in the held-out passages; give more of them")
-        response = measure(edit, heldout, sites, carried[used], used)
+    for edit, response in measure("editing held-out text", heldout, sites, carried[used], used).items():
         for name, members in sets.items():
             found[edit, name] = interventions(_of(members, response), response, process, response.preactivation)
             scores = agreement(found[edit, name])

@@ -27,7 +27,7 @@ def tiny_model(architecture: str, vocabulary: int = 300) -> transformers.PreTrai
     """A random causal language model of 3 blocks, width 16."""
     gpt2 = {"n_embd": 16, "n_layer": LAYERS, "n_head": 4}
     other = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 4}
-    own = {"llama": other | {"num_key_value_heads": 2}, "gpt_neox": other, "gpt2": gpt2}[architecture]
+    own = {"llama": other | {"num_key_value_heads": 2}, "gpt_neox": other, "gpt2": gpt2, "falcon": other}[architecture]
     config = transformers.AutoConfig.for_model(
         architecture, vocab_size=vocabulary, bos_token_id=0, eos_token_id=0, initializer_range=0.3, **own
     )

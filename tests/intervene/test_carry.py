@@ -67,9 +67,9 @@ def test_gradient_raises_its_concept_most(
     steps_nd = 1e-2 * np.concatenate(
         [[0 * direction_kd[5]], [direction_kd[5]], length * random / np.linalg.norm(random, axis=1)[:, None]]
     )
-    text = remember(model, passages[sites[0].passage].token_t, LAYER)
+    text = remember(model, passages[sites[0].passage].token_t, **LAYERS)
     with torch.no_grad():
-        x_nd = run_on(model, text, start=sites[0].position, horizon=0, edited_layer=1, change_nd=torch.tensor(steps_nd))
+        x_nd = run_on(model, text, start=sites[0].position, horizon=0, change_nd=torch.tensor(steps_nd))
     y_n = np.asarray(preactivate(params.dictionary, x_nd[:, 0].numpy()))[:, 5]
     assert y_n[1] - y_n[0] == pytest.approx(1e-2, rel=0.1)
     assert y_n.argmax() == 1
@@ -82,10 +82,10 @@ def test_pullback_becomes_the_decoder_row(
     site = removals(passages, z_tk, alike((5, 0)), count=1)[0]
     jacobian_dd = mean_jacobian(model, passages, [site], **LAYERS)
     direction_kd = by_pullback(params.dictionary, jacobian_dd, ridge=1e-9)
-    text = remember(model, passages[site.passage].token_t, LAYER)
+    text = remember(model, passages[site.passage].token_t, **LAYERS)
     change_nd = 1e-2 * torch.tensor(np.stack([0 * direction_kd[5], direction_kd[5]]))
     with torch.no_grad():
-        x_nd = run_on(model, text, start=site.position, horizon=0, edited_layer=1, change_nd=change_nd)[:, 0]
+        x_nd = run_on(model, text, start=site.position, horizon=0, change_nd=change_nd)[:, 0]
     wanted_d = by_decoder(params.dictionary)[5]
     np.testing.assert_allclose((x_nd[1] - x_nd[0]) / 1e-2, wanted_d, atol=0.1 * np.abs(wanted_d).max())
 
@@ -100,7 +100,7 @@ def test_quality_tells_a_direction_from_its_opposite(
         quality(
             respond(
                 model, params.dictionary, passages, sites, sign * by_decoder(params.dictionary), horizon=0, **LAYERS
-            ),
+            )["removal"],
             wanted_n,
         )
         for sign in (1, -1)

@@ -38,6 +38,21 @@ def test_an_edit_reaches_later_tokens_only_behind_its_block(architecture: str) -
         assert (moved_t[position + 1 :] > 0).all() == (layer > 1)
 
 
+@pytest.mark.parametrize("architecture", (*ARCHITECTURES, "falcon"))
+@torch.no_grad()
+def test_idle_blocks_do_not_matter(architecture: str) -> None:
+    """Where their output is brought in, what they would have done with another is nothing; blocks may return tuples."""
+    model = tiny_model(architecture)
+    clean = edited_run(model, TOKENS_BT, {}, read=(2,))
+    blocks = find_blocks(model)
+    for parameter in blocks[1].parameters():
+        parameter.fill_(torch.nan)
+    found = edited_run(model, TOKENS_BT, {2: lambda _: clean.x_btd[2]}, idle=2)
+    assert torch.equal(found.logits_btv, clean.logits_btv)
+    run = edited_run(model, TOKENS_BT, {}, read=(2,), logits=False)
+    assert run.x_btd[2].isnan().all()  # afterwards it runs again
+
+
 @torch.no_grad()
 def test_the_run_ends_at_the_last_block_read_and_leaves_no_trace() -> None:
     """Later blocks do not run, and afterwards the model is as before."""
@@ -48,6 +63,8 @@ def test_the_run_ends_at_the_last_block_read_and_leaves_no_trace() -> None:
     ran.clear()
     assert edited_run(model, TOKENS_BT, {1: torch.zeros_like}, read=(2,), logits=False).logits_btv is None
     assert ran == [1, 2]
+    edited_run(model, TOKENS_BT, {3: torch.zeros_like}, read=(3,), logits=False, idle=3)
+    assert all("forward" not in vars(block) for block in find_blocks(model))
     assert torch.equal(model(input_ids=torch.tensor(TOKENS_BT)).logits, before)
 
 

@@ -22,7 +22,7 @@ def measure(
     model: PreTrainedModel, params: Params, passages: list[Passage], sites: list[Site], direction_kd: np.ndarray
 ) -> Response:
     layers = {"edited_layer": 1, "layer": LAYER}
-    return respond(model, params.dictionary, passages, sites, direction_kd, horizon=HORIZON, **layers)
+    return respond(model, params.dictionary, passages, sites, direction_kd, horizon=HORIZON, **layers)["removal"]
 
 
 def test_means_and_errors_are_those_of_whole_runs(

@@ -26,7 +26,7 @@ def answers(params: Params, gain: float, obeys: bool) -> Callable:
     What follows an edit of layer 1 is what the process says, and noise with `obeys` false or at another layer.
     """
 
-    def respond(model, dictionary, passages, sites, direction_kd, *, edited_layer, layer, horizon, on_site):  # type: ignore
+    def respond_alike(dictionary, sites, direction_kd, edited_layer, horizon):  # type: ignore
         asked: dict[tuple[int, int], list[float]] = {}
         for site in sites:
             for source, lag, amount in zip(site.source_n.tolist(), site.lag_n.tolist(), site.amount_n, strict=True):
@@ -43,6 +43,11 @@ def answers(params: Params, gain: float, obeys: bool) -> Callable:
             mean_nhk[:, 1:] = np.random.default_rng(0).normal(size=mean_nhk[:, 1:].shape)
         effect = Effect(mean_nhk, np.full_like(mean_nhk, 1e-6))
         return Response(source_n, lag_n, np.array([len(a) for a in amounts]), effect, effect)
+
+    def respond(model, dictionary, passages, sites, direction_kd, *, edited_layer, layer, horizon, on_site):  # type: ignore
+        alike = {edit: [site for site in sites if site.edit == edit] for edit in ("removal", "addition")}
+        settings = (direction_kd, edited_layer, horizon)
+        return {edit: respond_alike(dictionary, members, *settings) for edit, members in alike.items() if members}
 
     return respond
 
@@ -84,9 +89,10 @@ def run(
     ) -> Study:
         answer = answers(params, gain, obeys)
 
-        def respond(*args: Any, **settings: Any) -> Response:
-            answered.append(answer(*args, **settings))
-            return answered[-1]
+        def respond(*args: Any, **settings: Any) -> dict[str, Response]:
+            found = answer(*args, **settings)
+            answered.extend(found.values())
+            return found
 
         monkeypatch.setattr(study_module, "respond", respond)
         given = (model, params, LAYER, passages[:20], passages[20:], tested)
