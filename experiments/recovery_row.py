@@ -8,6 +8,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from jax.sharding import Mesh
 
 from experiments.machine import device_peak, memory_of_one, resident_peak, timed
 from experiments.peers import estimate
+from experiments.scratch import in_file
 from tcr_jax.identify.source import remembered
 from tcr_jax.identify.types import Batches
 from tcr_jax.scores import recovery
-from tcr_jax.worlds import WorldConfig, ambiguity, assumptions, make_world, sample
+from tcr_jax.worlds import World, WorldConfig, ambiguity, assumptions, make_world, sample
 
 EVERY = 30.0
 """Seconds between lines of progress."""
@@ -32,10 +34,10 @@ HELDOUT = 1
 class Stream:
     """A stream that knows how long its data took to simulate, and tells how far a pass is."""
 
-    def __init__(self, batches: Batches, count: int, name: str, held: float) -> None:
+    def __init__(self, batches: Batches, count: int, name: str) -> None:
         self.seconds, self.cpu_seconds, self._passes, self._count, self._name = 0.0, 0.0, 0, count, name
         self._told = self._began = time.perf_counter()
-        self._batches = remembered(batches, int(held * memory_of_one()))
+        self._batches = batches
 
     def __call__(self) -> Iterator[tuple[jax.Array, jax.Array]]:
         stream = self._batches()
@@ -57,11 +59,13 @@ class Stream:
         self._passes = this
 
 
-def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int, held: float) -> dict[str, Any]:
+def measure(
+    config: WorldConfig, estimator: str, tokens: int, heldout: int, held: float, scratch: str | None
+) -> dict[str, Any]:
     """Every number of a row, by name; `config.seed` is that of the world, its data and the estimator.
 
-    Activations are kept from the first pass on where they fit in the share `held` of memory; else every pass
-    simulates them anew.
+    Activations are kept from the first pass on where they fit in the share `held` of memory, else in a file in the
+    directory `scratch`; without one every pass simulates them anew.
 
     `seconds` is the estimator's time with its compilation, without that of simulating data (`data_seconds`), and
     `cpu_seconds` what all cores together spent on it, whatever else the machine did.
@@ -70,19 +74,20 @@ def measure(config: WorldConfig, estimator: str, tokens: int, heldout: int, held
     """
     world = make_world(config)
     sequences, name = math.ceil(tokens / config.context), f"{estimator}, seed {config.seed}"
-    stream = Stream(world.batches(sequences), math.ceil(sequences / world.batch_size), name, held)
     start, busy = resident_peak(), time.process_time()
-    seconds, found = timed(
-        lambda: estimate(
-            estimator,
-            stream,
-            world.params.dictionary,
-            latents=config.latents,
-            lags=config.lags,
-            seed=config.seed,
-            say=lambda line: print(f"{name}: {line}", flush=True),
+    with _kept(world, sequences, held, scratch) as batches:
+        stream = Stream(batches, math.ceil(sequences / world.batch_size), name)
+        seconds, found = timed(
+            lambda: estimate(
+                estimator,
+                stream,
+                world.params.dictionary,
+                latents=config.latents,
+                lags=config.lags,
+                seed=config.seed,
+                say=lambda line: print(f"{name}: {line}", flush=True),
+            )
         )
-    )
     busy = time.process_time() - busy
     peaks = {"peak_memory_bytes": resident_peak(), "device_peak_bytes": device_peak(_mesh())}
     key = jax.random.fold_in(jax.random.key(config.seed), HELDOUT)
@@ -132,6 +137,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _kept(world: World, sequences: int, held: float, scratch: str | None) -> AbstractContextManager[Batches]:
+    """The world's stream, kept where there is room."""
+    batches, room = world.batches(sequences), int(held * memory_of_one())
+    if scratch and 4 * sequences * world.config.context * world.config.channels > room:
+        return in_file(batches, scratch)
+    return nullcontext(remembered(batches, room))
 
 
 def _mesh() -> Mesh:

@@ -33,6 +33,9 @@ _HELDOUT = flags.DEFINE_integer("heldout", 20_000, "fresh time steps to score on
 _HELD = flags.DEFINE_float(
     "held", 0.3, "share of memory up to which activations are kept, not simulated in every pass", 0.0, 1.0
 )
+_SCRATCH = flags.DEFINE_string(
+    "scratch", None, "directory of a file in which activations are kept that are more than that (default: none)"
+)
 _OUT = flags.DEFINE_string("out", None, "directory of metrics.json; none is written where not given")
 config_flags.define(WorldConfig)
 flags.DEFINE_alias("world", "preset")
@@ -76,7 +79,8 @@ def main() -> None:
     for config, estimator in jobs:
         name = f"{estimator}-{config.seed}"
         try:
-            row = isolated(measure, config, estimator, _TOKENS.value, _HELDOUT.value, _HELD.value)
+            kept = (_HELD.value, _SCRATCH.value)
+            row = isolated(measure, config, estimator, _TOKENS.value, _HELDOUT.value, *kept)
         except (ValueError, MemoryError, RuntimeError) as error:  # also `Died`, and what JAX says of its memory
             failed.append(name)
             print(f"{name} failed: {error}", flush=True)

@@ -3,14 +3,18 @@
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.isolated import Died, isolated
 from experiments.recovery_row import Stream, plain
+from experiments.scratch import in_file
+from tcr_jax.identify.source import remembered
 from tcr_jax.worlds import WorldConfig, make_world
 from tests.programs import environment, run, start
 
@@ -98,17 +102,40 @@ def test_numbers_that_are_not_finite_are_null() -> None:
 def test_a_stream_beyond_its_share_of_memory_is_simulated_anew() -> None:
     """Where nothing may be kept each pass makes its batches again, and they are the same."""
     batches = make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2)
-    stream = Stream(batches, 3, "name", held=0.0)
+    stream = Stream(remembered(batches, 0), 3, "name")
     first = [x_btd for x_btd, _ in stream()]
     second = [x_btd for x_btd, _ in stream()]
     assert not any(a is b for a, b in zip(first, second, strict=True))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
+def test_a_file_holds_what_memory_does_not(tmp_path: Path) -> None:
+    """A reading that is given up half-way leaves nothing behind; the first whole one is the last that simulates."""
+    batches = make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2)
+    simulated = 0
+
+    def counted() -> Iterator[tuple[jax.Array, jax.Array]]:
+        nonlocal simulated
+        for batch in batches():
+            simulated += 1
+            yield batch
+
+    with in_file(counted, str(tmp_path)) as stream:
+        next(stream())
+        readings = [list(stream()) for _ in range(3)]
+    assert simulated == 1 + 3
+    for reading in readings:
+        for (x_btd, document_bt), (wanted_btd, wanted_bt) in zip(reading, batches(), strict=True):
+            np.testing.assert_array_equal(x_btd, wanted_btd)
+            np.testing.assert_array_equal(document_bt, wanted_bt)
+    with pytest.raises(OSError, match="missing"), in_file(batches, str(tmp_path / "missing")):
+        pass
+
+
 def test_a_stream_is_simulated_once_and_timed() -> None:
     """Each pass yields the same batches, from the second on without simulating; the time it took is known."""
     batches = make_world(WorldConfig(latents=4, parents=1.0, context=20)).batches(5, batch=2)
-    stream = Stream(batches, 3, "name", held=0.3)
+    stream = Stream(remembered(batches, 2**20), 3, "name")
     first = list(stream())
     seconds = stream.seconds
     second = list(stream())
