@@ -50,7 +50,7 @@ def fit(run: Run, batches: Iterator[Batch]) -> Process:
     return fit_moments(moments, ridge=_RIDGE.value, parents=_PARENTS.value or None, rank_k=rank_k)
 
 
-def save(run: Run, process: Process, directory: Path, out: Path) -> None:
+def save(run: Run, process: Process, store: Store, directory: Path, out: Path) -> None:
     """A run of the same step with the dictionary and the new process."""
     config = dataclasses.replace(
         run.config,
@@ -63,7 +63,7 @@ def save(run: Run, process: Process, directory: Path, out: Path) -> None:
         model_shards=1,
         steps=max(run.step, run.config.steps),
     )
-    save_fitted(run.params.replace(process=process), config, out, step=run.step)
+    save_fitted(run.params.replace(process=process), config, store, out, step=run.step)
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def main() -> None:
     else:
         predictors = {"fitted": from_process(process)}
         figures = score(dictionary, predictors, batches("heldout"), _LAGS.value, domains(store.documents))
-    save(run, process, directory, out)  # last: a call that fails or is stopped can be given again
+    save(run, process, store, directory, out)  # last: a call that fails or is stopped can be given again
     for line in table(figures):
         print(line)
 

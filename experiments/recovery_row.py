@@ -67,8 +67,8 @@ def measure(
     Activations are kept from the first pass on where they fit in the share `held` of memory, else in a file in the
     directory `scratch`; without one every pass simulates them anew.
 
-    `seconds` is the estimator's time with its compilation, without that of simulating data (`data_seconds`), and
-    `cpu_seconds` what all cores together spent on it, whatever else the machine did.
+    `seconds` is the estimator's time with its compilation, without that of simulating data or reading it back
+    (`data_seconds`), and `cpu_seconds` what all cores together spent on it, whatever else the machine did.
     `peak_memory_bytes` is the most main memory that this process held, activations that are kept among it, and
     `start_memory_bytes` the most before the estimator began.
     """
@@ -140,9 +140,10 @@ def plain(value: Any) -> Any:
 
 
 def _kept(world: World, sequences: int, held: float, scratch: str | None) -> AbstractContextManager[Batches]:
-    """The world's stream, kept where there is room."""
+    """The world's stream, kept where there is room; its last batch is as large as the others."""
     batches, room = world.batches(sequences), int(held * memory_of_one())
-    if scratch and 4 * sequences * world.config.context * world.config.channels > room:
+    rows = math.ceil(sequences / world.batch_size) * world.batch_size
+    if scratch and 4 * rows * world.config.context * world.config.channels > room:
         return in_file(batches, scratch)
     return nullcontext(remembered(batches, room))
 

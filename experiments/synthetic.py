@@ -34,7 +34,7 @@ _HELD = flags.DEFINE_float(
     "held", 0.3, "share of memory up to which activations are kept, not simulated in every pass", 0.0, 1.0
 )
 _SCRATCH = flags.DEFINE_string(
-    "scratch", None, "directory of a file in which activations are kept that are more than that (default: none)"
+    "scratch", None, "directory of a file that keeps activations for which --held has no room (default: none)"
 )
 _OUT = flags.DEFINE_string("out", None, "directory of metrics.json; none is written where not given")
 config_flags.define(WorldConfig)
@@ -74,14 +74,14 @@ def main() -> None:
     worlds = [WorldConfig(**{**fields, "seed": seed}) for seed in _SEED.value]
     jobs = [(config, estimator) for config in worlds for estimator in _ESTIMATOR.value]
     rows, failed = [], []
-    if _OUT.value:  # told at once where it cannot be made
-        Path(_OUT.value).mkdir(parents=True, exist_ok=True)
+    for place in filter(None, (_OUT.value, _SCRATCH.value)):  # told at once where one cannot be made
+        Path(place).mkdir(parents=True, exist_ok=True)
+    kept = (_HELD.value, _SCRATCH.value)
     for config, estimator in jobs:
         name = f"{estimator}-{config.seed}"
         try:
-            kept = (_HELD.value, _SCRATCH.value)
             row = isolated(measure, config, estimator, _TOKENS.value, _HELDOUT.value, *kept)
-        except (ValueError, MemoryError, RuntimeError) as error:  # also `Died`, and what JAX says of its memory
+        except (ValueError, MemoryError, RuntimeError, OSError) as error:  # also `Died`, and what JAX says of memory
             failed.append(name)
             print(f"{name} failed: {error}", flush=True)
             continue

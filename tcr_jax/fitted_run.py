@@ -26,22 +26,21 @@ def check_free(workdir: Path, step: int = 0) -> None:
         raise CheckpointError(f"{workdir} holds a run already: give another directory")
 
 
-def save_fitted(params: Params, config: Config, workdir: Path, *, step: int = 0) -> None:
+def save_fitted(params: Params, config: Config, store: Store, workdir: Path, *, step: int = 0) -> None:
     """Writes the parameters as the checkpoint of a step, then the configuration: training goes on from that step.
 
     Args:
       params: of the sizes that the configuration asks for.
-      config: of the run, with the store that it trains on, reports on and holds documents out of.
+      config: of the run.
+      store: the one that the configuration names, to train on, report on and hold documents out of.
       workdir: of the run; made if missing.
       step: the run's own; the optimiser and the order of the data begin anew.
 
     Raises:
-      StoreError: the store cannot be read.
       ConfigError: the store's width, or a setting, does not fit the parameters.
       CheckpointError: `workdir` holds a run already, or cannot be written.
     """
     check_free(workdir, step)
-    store = Store.open(config.store, False)
     description = store.description
     width = description.source.width
     state = init_state(config, width, jnp.float32(description.mean_d), jnp.float32(description.scale))
@@ -49,7 +48,8 @@ def save_fitted(params: Params, config: Config, workdir: Path, *, step: int = 0)
         if wanted != given:
             raise ConfigError(
                 f"{jax.tree_util.keystr(path)} has shape {given}, and the store of width {width} with these settings "
-                f"asks for {wanted}: give the store that was solved, and no settings of sizes"
+                f"asks for {wanted}: give the store that was solved, and latents, lags, activation, bias, intercept "
+                "and mode as the parameters have them"
             )
     shutil.rmtree(workdir / CHECKPOINTS, ignore_errors=True)
     workdir.mkdir(parents=True, exist_ok=True)

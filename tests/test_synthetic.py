@@ -50,10 +50,11 @@ def test_rows_that_fail_are_named(tmp_path: Path, cache: Path) -> None:
     assert done.stderr.strip() == "error: 1 of 1 rows failed: gradient-0"
 
 
-def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("flag", ["--out", "--scratch"])
+def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path, cache: Path, flag: str) -> None:
     """No estimator runs, only for its result to be lost."""
     (tmp_path / "file").touch()
-    flags = ("--estimator=gradient", f"--out={tmp_path / 'file' / 'out'}")
+    flags = ("--estimator=gradient", f"{flag}={tmp_path / 'file' / 'out'}")
     done = run(environment(cache), "-m", "experiments.synthetic", *flags, *SMALL)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith("error: [Errno 20] Not a directory")

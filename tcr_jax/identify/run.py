@@ -7,6 +7,7 @@ from tcr_jax.config import Config
 from tcr_jax.fitted_run import save_fitted
 from tcr_jax.identify.identify import Identified
 from tcr_jax.params import Params
+from tcr_jax.store import Store
 
 
 def save_run(found: Identified | Params, store: str | Path, workdir: str | Path, **settings: Any) -> Config:
@@ -31,5 +32,5 @@ def save_run(found: Identified | Params, store: str | Path, workdir: str | Path,
     lags = 0 if params.process.b_lkk is None else len(params.process.b_lkk)
     sizes = {"latents": k, "topk": k, "lags": lags, "activation": params.dictionary.activation, "bias": False}
     config = Config(**({"store": str(store), "innovation": "laplace"} | sizes | settings))
-    save_fitted(params, config, Path(workdir))
+    save_fitted(params, config, Store.open(store), Path(workdir))
     return config

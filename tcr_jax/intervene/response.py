@@ -13,7 +13,7 @@ from tcr_jax.dictionary import encode, preactivate
 from tcr_jax.intervene.overlap import Asked
 from tcr_jax.intervene.passages import Passage
 from tcr_jax.intervene.run_on import remember_sites, run_on
-from tcr_jax.intervene.sites import Edit, Site
+from tcr_jax.intervene.sites import EditKind, Site
 from tcr_jax.params import Dictionary
 from tcr_jax.typing import Array
 
@@ -66,7 +66,7 @@ def respond(
     layer: int,
     horizon: int,
     on_site: Callable[[], None] | None = None,
-) -> dict[Edit, Response]:
+) -> dict[EditKind, Response]:
     """Runs the model on from every site with each of its edits, and once without, and takes the differences.
 
     An edit adds amount * direction_kd[source] to the residual stream after block `edited_layer`, at the site's token
@@ -92,7 +92,7 @@ def respond(
             f"edited_layer={edited_layer} must be before the dictionary's layer {layer}: at that layer itself "
             "an edit of one token cannot reach another"
         )
-    alike = {edit: [site for site in sites if site.edit == edit] for edit in get_args(Edit)}
+    alike = {edit: [site for site in sites if site.edit == edit] for edit in get_args(EditKind)}
     sums = {edit: _Sums(dictionary, members, horizon) for edit, members in alike.items() if members}
     for site, text in remember_sites(model, passages, sites, edited_layer=edited_layer, layer=layer):
         change_nd = site.amount_n[:, None] * direction_kd[site.source_n]

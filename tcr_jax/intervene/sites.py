@@ -11,13 +11,13 @@ from tcr_jax.intervene.passages import Passage, taken
 MOST = 32
 """Edits of one token that are run at once."""
 
-Edit = Literal["removal", "addition"]
+EditKind = Literal["removal", "addition"]
 
 
 class Site(NamedTuple):
     """One token, and edits of it that are run side by side."""
 
-    edit: Edit
+    edit: EditKind
     passage: int
     position: int  # s
     source_n: np.ndarray  # the concept that each edit is of
@@ -73,7 +73,7 @@ def additions(
 
 
 def _draw(
-    edit: Edit,
+    edit: EditKind,
     passages: Sequence[Passage],
     z_tk: Sequence[np.ndarray],
     asked: Mapping[Asked, Propensity],

@@ -13,7 +13,7 @@ from tcr_jax.intervene.edges import Edge, Intervention, Scales, agreement, fidel
 from tcr_jax.intervene.overlap import propensities
 from tcr_jax.intervene.passages import Passage, concepts, taken
 from tcr_jax.intervene.response import Response, respond
-from tcr_jax.intervene.sites import Edit, Site, additions, removals
+from tcr_jax.intervene.sites import EditKind, Site, additions, removals
 from tcr_jax.params import Dictionary, Params
 from tcr_jax.store import Batch
 
@@ -106,7 +106,7 @@ def study(
 
     def measure(
         what: str, passages: Sequence[Passage], sites: Sequence[Site], direction_kd: np.ndarray, edited_layer: int
-    ) -> dict[Edit, Response]:
+    ) -> dict[EditKind, Response]:
         done = 0
 
         def count() -> None:
@@ -149,7 +149,7 @@ def study(
     found: dict[tuple[str, str], list[Intervention]] = {}
     drawn = {"count": occurrences, "seed": seed}
     sites = removals(heldout, z_tk, asked, **drawn) + additions(heldout, z_tk, y_tk, asked, **drawn)
-    for edit in get_args(Edit):
+    for edit in get_args(EditKind):
         if edit not in {site.edit for site in sites}:
             raise ValueError(f"{edit}: no source qualifies in the held-out passages; give more of them")
     for edit, response in measure("editing held-out text", heldout, sites, carried[used], used).items():
